@@ -1,0 +1,1 @@
+"""From a source of texts to rows of tokens."""

@@ -1,0 +1,1 @@
+"""Letting a model speak, and recording what it thought of every token."""

@@ -1,0 +1,5 @@
+"""The history of all runs, in one SQLite file.
+
+`database` opens and migrates the file, `ledger` writes the few facts that start and end things, `recorder`
+takes what a running stage measures, `queries` reads, `liveness` tells whether a run is alive.
+"""

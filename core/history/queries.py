@@ -1,0 +1,399 @@
+"""Reading the history: runs and their state, curves, samples, events.
+
+A `History` holds a connection that cannot write and keeps no transaction open between calls, so it never
+stands in a writer's way. It is safe to use from one thread at a time.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import NotFoundError
+from ..home import Home
+from .database import open_for_reading
+from .liveness import lock_is_held, this_machine
+
+if TYPE_CHECKING:
+    from ..tokens import TokenTrace
+    from .blocks import Points
+
+State = Literal["starting", "running", "finished", "stopped", "failed", "died", "elsewhere"]
+"""Where a run stands. ``elsewhere``: it was begun on another machine and has not ended."""
+
+OPEN_STATES: tuple[State, ...] = ("starting", "running", "elsewhere")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as lists show it.
+
+    Attributes:
+        id: the history's row id.
+        uid: what people type; also the folder's name.
+        name: the recipe's name, as the user wrote it: foreign text.
+        state: worked out at the time of reading.
+        created_us, started_us, ended_us: microseconds since 1970 (UTC); None where it has not happened.
+        message: why it ended, if not well.
+        exit_code, signal: of its process, where known.
+        host: where it runs or ran.
+        pid: of its worker.
+        attempts: how often it was begun or resumed.
+        stage_id, stage: what it works on, or worked on last.
+        phase: what it does there.
+        step, total: optimiser steps done, and in all.
+        speed: steps per second.
+        loss: the latest training loss.
+        attempt_id: its latest attempt.
+        folder: where its files are.
+    """
+
+    id: int
+    uid: str
+    name: str
+    state: State
+    created_us: int
+    started_us: int | None
+    ended_us: int | None
+    message: str | None
+    exit_code: int | None
+    signal: int | None
+    host: str
+    pid: int | None
+    attempts: int
+    stage_id: int | None
+    stage: str
+    phase: str
+    step: int
+    total: int | None
+    speed: float | None
+    loss: float | None
+    attempt_id: int | None
+    folder: Path
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the end of the stage at the present speed; None if unknown or over."""
+        if self.state != "running" or not self.speed or self.total is None:
+            return None
+        return max(0, self.total - self.step) / self.speed
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run; `summary` holds its results once it has finished."""
+
+    id: int
+    name: str
+    kind: str
+    total: int | None
+    outcome: str | None
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something the worker told: `level` is info, warning or error."""
+
+    id: int
+    t_us: int
+    step: int | None
+    level: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SampleEntry:
+    """That a sample exists: at which step, for which of the recipe's prompts."""
+
+    id: int
+    step: int
+    prompt_index: int
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Latest:
+    """A metric's last value and its extremes."""
+
+    step: int
+    value: float
+    minimum: float
+    minimum_step: int
+    maximum: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint; `path` is absolute."""
+
+    step: int
+    path: Path
+    size: int
+    best: bool
+    metrics: dict[str, float]
+    created_us: int
+
+
+_RUNS = """
+SELECT run.id, run.uid, run.name, run.created_us, attempt.id AS attempt_id, attempt.sequence, attempt.host,
+       attempt.boot, attempt.pid, attempt.started_us, attempt.ended_us, attempt.outcome, attempt.exit_code,
+       attempt.signal, attempt.message, beat.sequence AS beats, beat.stage_id, beat.phase, beat.step, beat.total,
+       beat.speed, stage.name AS stage,
+       (SELECT value FROM latest WHERE latest.stage_id = beat.stage_id
+          AND metric_id = (SELECT id FROM metric WHERE name = 'train/loss')) AS loss
+FROM run
+LEFT JOIN attempt ON attempt.id = (SELECT id FROM attempt WHERE run_id = run.id ORDER BY sequence DESC LIMIT 1)
+LEFT JOIN beat ON beat.attempt_id = attempt.id
+LEFT JOIN stage ON stage.id = beat.stage_id
+"""
+
+
+class History:
+    """Everything that is known about the runs of one home."""
+
+    def __init__(self, home: Home):
+        """Open the history for reading; makes an empty one if there is none.
+
+        Raises:
+            MachineError: it cannot be opened or was written by a newer lmwb.
+        """
+        self.home = home
+        self._connection = open_for_reading(home)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def version(self) -> int:
+        """A number that changes whenever somebody has written (7 µs to read)."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def runs(self, limit: int | None = None) -> list[Run]:
+        """The newest runs, newest first; all of them without a limit."""
+        rows = self._all(f"{_RUNS} ORDER BY run.id DESC LIMIT ?", -1 if limit is None else limit)
+        return [self._run(row) for row in rows]
+
+    def find(self, reference: str) -> Run:
+        """The run that a person means: its id, the start of its id, a name (its newest run), or ``last``.
+
+        Raises:
+            NotFoundError: there is none, or several ids start like this.
+        """
+        if reference == "last":
+            rows = self._all(f"{_RUNS} ORDER BY run.id DESC LIMIT 1")
+        else:
+            rows = self._all(f"{_RUNS} WHERE run.uid = ?", reference)
+            rows = rows or self._all(f"{_RUNS} WHERE run.name = ? ORDER BY run.id DESC LIMIT 1", reference)
+            rows = rows or self._all(f"{_RUNS} WHERE substr(run.uid, 1, ?) = ?", len(reference), reference)
+        if len(rows) > 1:
+            raise NotFoundError(f"several runs start with '{reference}': {', '.join(row['uid'] for row in rows[:5])}")
+        if not rows:
+            raise NotFoundError(f"there is no run '{reference}'; `lmwb runs` lists them")
+        return self._run(rows[0])
+
+    def run(self, run_id: int) -> Run:
+        """One run by its row id."""
+        return self._run(self._all(f"{_RUNS} WHERE run.id = ?", run_id)[0])
+
+    def recipe(self, run_id: int) -> str:
+        """The run's frozen recipe, as TOML."""
+        return str(self._all("SELECT recipe_toml FROM run WHERE id = ?", run_id)[0][0])
+
+    def stages(self, run_id: int) -> list[Stage]:
+        """The run's stages in order."""
+        rows = self._all(
+            "SELECT id, name, kind, total, outcome, summary FROM stage WHERE run_id = ? ORDER BY position", run_id
+        )
+        return [Stage(*tuple(row)[:5], json.loads(row["summary"] or "{}")) for row in rows]
+
+    def metrics(self, stage_id: int) -> dict[str, Latest]:
+        """Each metric's latest value, by name."""
+        rows = self._all(
+            "SELECT metric.name, latest.* FROM latest JOIN metric ON metric.id = metric_id "
+            "WHERE stage_id = ? ORDER BY name",
+            stage_id,
+        )
+        return {
+            row["name"]: Latest(
+                row["step"],
+                _number(row["value"]),
+                _number(row["minimum"]),
+                row["minimum_step"],
+                _number(row["maximum"]),
+                row["n"],
+            )
+            for row in rows
+        }
+
+    def points(self, stage_id: int, metric: str) -> "Points":
+        """A metric's whole curve, ordered by step.
+
+        Where a resumed attempt measured again what an earlier one had measured, the later one counts.
+
+        Raises:
+            ValueError: a block is damaged.
+        """
+        from .blocks import Points
+
+        metric_row = self._one("SELECT id FROM metric WHERE name = ?", metric)
+        if metric_row is None:
+            return Points.joined([])
+        parts: list[Points] = []
+        for attempt_id, from_step, below in self._segments(stage_id):
+            part = self._attempt_points(stage_id, metric_row[0], attempt_id)
+            parts.append(part.where((part.steps >= from_step) & (part.steps < below)))
+        joined = Points.joined(parts)
+        return Points(joined.steps, joined.times, joined.values)
+
+    def samples(self, stage_id: int) -> list[SampleEntry]:
+        """Which samples there are, by step and prompt; of a step that was repeated, the later one."""
+        rows = self._all(
+            "SELECT max(id) AS id, step, prompt_index, prompt FROM sample WHERE stage_id = ? "
+            "GROUP BY step, prompt_index ORDER BY step, prompt_index",
+            stage_id,
+        )
+        return [SampleEntry(*tuple(row)) for row in rows]
+
+    def sample(self, sample_id: int) -> "TokenTrace":
+        """A sample's tokens.
+
+        Raises:
+            ValueError: the record is damaged.
+        """
+        from ..tokens import TokenTrace
+
+        return TokenTrace.from_bytes(self._all("SELECT tokens FROM sample WHERE id = ?", sample_id)[0][0])
+
+    def events(self, run_id: int, after_id: int = 0) -> list[Event]:
+        """What the worker told, in order, after the event `after_id`."""
+        rows = self._all(
+            "SELECT id, t_us, step, level, kind, text FROM event WHERE run_id = ? AND id > ? ORDER BY id",
+            run_id,
+            after_id,
+        )
+        return [Event(*tuple(row)) for row in rows]
+
+    def checkpoints(self, run: Run, stage_id: int) -> list[Checkpoint]:
+        """The checkpoints that are still on disk, by step."""
+        rows = self._all(
+            "SELECT step, path, bytes, best, metrics, created_us FROM checkpoint "
+            "WHERE stage_id = ? AND deleted_us IS NULL GROUP BY path HAVING max(id) ORDER BY step",
+            stage_id,
+        )
+        return [
+            Checkpoint(
+                row["step"],
+                run.folder / row["path"],
+                row["bytes"],
+                bool(row["best"]),
+                json.loads(row["metrics"] or "{}"),
+                row["created_us"],
+            )
+            for row in rows
+        ]
+
+    def environment(self, run_id: int) -> dict[str, Any]:
+        """What the run's latest attempt ran on: versions, host, device, git commit."""
+        row = self._one(
+            "SELECT facts FROM environment JOIN attempt ON environment.id = environment_id "
+            "WHERE run_id = ? ORDER BY sequence DESC LIMIT 1",
+            run_id,
+        )
+        return json.loads(row[0]) if row else {}
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _all(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def _one(self, statement: str, *values: object) -> sqlite3.Row | None:
+        return self._connection.execute(statement, values).fetchone()
+
+    def _run(self, row: sqlite3.Row) -> Run:
+        folder = self.home.run_folder(row["uid"])
+        return Run(
+            id=row["id"],
+            uid=row["uid"],
+            name=row["name"],
+            state=_state(row, folder),
+            created_us=row["created_us"],
+            started_us=row["started_us"],
+            ended_us=row["ended_us"],
+            message=row["message"],
+            exit_code=row["exit_code"],
+            signal=row["signal"],
+            host=row["host"] or "",
+            pid=row["pid"],
+            attempts=0 if row["sequence"] is None else row["sequence"] + 1,
+            stage_id=row["stage_id"],
+            stage=row["stage"] or "",
+            phase=row["phase"] or "",
+            step=row["step"] or 0,
+            total=row["total"],
+            speed=row["speed"],
+            loss=row["loss"],
+            attempt_id=row["attempt_id"],
+            folder=folder,
+        )
+
+    def _segments(self, stage_id: int) -> Sequence[tuple[int, int, int]]:
+        """For each attempt: its row id, the first step that counts, and the first that counts no more."""
+        rows = self._all(
+            "SELECT attempt.id, CASE WHEN resumed.position = this.position THEN resume_step + (resume_step > 0) "
+            "                        WHEN resumed.position > this.position THEN NULL ELSE 0 END AS first_step "
+            "FROM attempt JOIN stage AS this ON this.run_id = attempt.run_id AND this.id = ? "
+            "LEFT JOIN stage AS resumed ON resumed.id = resume_stage_id ORDER BY attempt.sequence",
+            stage_id,
+        )
+        segments: list[tuple[int, int, int]] = []
+        below = 2**63 - 1
+        for attempt_id, first_step in reversed([tuple(row) for row in rows]):
+            if first_step is None:
+                continue  # the stage was over before this attempt began
+            segments.append((attempt_id, first_step, below))
+            below = min(below, first_step)
+        return segments[::-1]
+
+    def _attempt_points(self, stage_id: int, metric_id: int, attempt_id: int) -> "Points":
+        import numpy as np
+
+        from .blocks import Points, unpack
+
+        key = (stage_id, metric_id, attempt_id)
+        where = "WHERE stage_id = ? AND metric_id = ? AND attempt_id = ? ORDER BY id"
+        self._connection.execute("BEGIN")  # one view of both tables, while points move from one to the other
+        try:
+            blocks = self._all(f"SELECT n, data FROM block {where}", *key)
+            rows = self._all(f"SELECT step, t_us, value FROM point {where}", *key)
+        finally:
+            self._connection.execute("COMMIT")
+        parts = [unpack(block["data"], block["n"]) for block in blocks]
+        if rows:
+            steps, times, values = zip(*rows, strict=True)
+            numbers = np.array([float("nan") if value is None else value for value in values], np.float64)
+            parts.append(Points(np.array(steps, np.int64), np.array(times, np.int64), numbers))
+        return Points.joined(parts)
+
+
+def _state(row: sqlite3.Row, folder: Path) -> State:
+    """The state that follows from the record, the machine and the lock; the first rule that applies."""
+    if row["attempt_id"] is None:
+        return "died"
+    if row["outcome"] is not None:
+        return "died" if row["outcome"] == "killed" else row["outcome"]
+    here = this_machine()
+    if (row["host"], row["boot"]) != (here.host, here.boot):
+        return "died" if row["host"] == here.host else "elsewhere"
+    if not lock_is_held(folder):
+        return "died"
+    return "starting" if row["beats"] is None else "running"
+
+
+def _number(value: float | None) -> float:
+    """SQLite keeps NaN as NULL."""
+    return float("nan") if value is None else value

@@ -1,0 +1,1 @@
+"""What can be trained: models and their tokenizers, loaded or made anew."""

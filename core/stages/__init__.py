@@ -1,0 +1,1 @@
+"""One file per kind of stage. A stage wires parts together and does no mathematics itself."""

@@ -1,0 +1,57 @@
+"""The one boundary that makes foreign text printable.
+
+Run names, prompts, log lines, tokens and anything else that comes from data or models passes through
+`printable` before it reaches a terminal. What comes out holds no control characters, no bidirectional
+overrides and no half surrogates, so it can neither move the cursor nor recolour the screen; what was
+there is shown, not dropped. The text is data, never markup.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_DISPUTED_WIDTH = re.compile(
+    "[\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0"  # fillers and selectors that count as letters
+    "\ufe00-\ufe0f\U000e0100-\U000e01ef"  # variation selectors
+    "\U0001f3fb-\U0001f3ff"  # skin tones
+    "\U0001f1e6-\U0001f1ff"  # flag halves
+    "\U0001cc00-\U0001ceff\U0001fb00-\U0001fbff]"  # octants, sextants
+)
+_FOREIGN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def printable(text: str, keep_newlines: bool = False) -> str:
+    """The text with every character that could steer a terminal replaced by a visible sign.
+
+    Control characters become their pictures (``␛``, ``␊``, ``␉``); others, and characters about whose
+    width terminals disagree, become ``<U+202E>``. A leading combining mark gets a dotted circle to stand
+    on. Text that was printable comes back unchanged.
+
+    Args:
+        text: anything, lone surrogates included.
+        keep_newlines: leave line feeds as they are, for text that is shown on several lines.
+    """
+    if keep_newlines and "\n" in text:
+        return "\n".join(map(printable, text.split("\n")))
+    if text.isascii() and text.isprintable():
+        return text
+    shown = "".join(map(_visible, text))
+    return "\u25cc" + shown if shown and unicodedata.combining(shown[0]) else shown
+
+
+@lru_cache(maxsize=4096)
+def _visible(character: str) -> str:
+    """The character, or a harmless stand-in."""
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if unicodedata.category(character) in _FOREIGN or _DISPUTED_WIDTH.match(character):
+        return f"<U+{code:04X}>"
+    return character
+
+
+def shorten(text: str, length: int) -> str:
+    """The text cut to at most `length` characters, with ``…`` where something is missing."""
+    return text if len(text) <= length else text[: max(0, length - 1)] + "…"

@@ -1,0 +1,1 @@
+"""The loop, what it learns, how weights change, and what is kept on disk."""

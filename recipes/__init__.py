@@ -1,0 +1,1 @@
+"""The recipes that ship with lmwb; `lmwb recipes` lists them."""

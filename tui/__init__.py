@@ -1,0 +1,1 @@
+"""What lmwb's users see: the command line and the terminal app."""
