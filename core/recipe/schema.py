@@ -4,18 +4,35 @@ The models are the documentation (`lmwb schema` prints them) and the validation 
 types are strict). Tables that come in kinds are told apart by their `kind`.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=10**15)]
+NotEmpty = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a key with a pattern wants, in words, for the sentence about a value that does not fit."""
+
+    words: str
+
+
+def rule_broken(key: str, sentence: str) -> PydanticCustomError:
+    """The error for keys that are well by themselves and do not go together; `key` says at which line."""
+    return PydanticCustomError("rule", "{sentence}", {"key": key, "sentence": sentence})
 
 
 class Table(BaseModel):
     """A table of a recipe: no unknown keys, no guessing of types, nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 # -- models ---------------------------------------------------------------------------------------
@@ -25,7 +42,7 @@ class PretrainedModel(Table):
     """A model that exists already."""
 
     kind: Literal["pretrained"] = "pretrained"
-    from_: str = Field(alias="from")
+    from_: NotEmpty = Field(alias="from")
     """A folder in `save_pretrained` layout, or a name on the model hub."""
     trust_remote_code: bool = False
     """Allow the model's repository to run code of its own. Only for repositories that you have read."""
@@ -35,7 +52,7 @@ class ScratchModel(Table):
     """A new model with random weights."""
 
     kind: Literal["scratch"] = "scratch"
-    type: str
+    type: NotEmpty
     """The architecture: any causal language model of transformers by its `model_type`, such as `gpt2` or `llama`."""
     config: dict[str, Any] = {}
     """Fields of the architecture's configuration, such as `n_embd = 128`. The vocabulary's size is set by itself."""
@@ -60,7 +77,7 @@ class PretrainedTokenizer(Table):
     """A tokenizer that exists already."""
 
     kind: Literal["pretrained"] = "pretrained"
-    from_: str = Field(alias="from")
+    from_: NotEmpty = Field(alias="from")
     """A folder with tokenizer files, or a name on the model hub."""
 
 
@@ -97,13 +114,13 @@ class Data(Table):
     (`python-reference`). Paths are relative to the recipe's folder.
     """
 
-    train: str
+    train: NotEmpty
     """The source to train on."""
-    validation: str | Annotated[float, Field(ge=0, lt=1)] = 0.05
+    validation: NotEmpty | Annotated[float, Field(ge=0, lt=1)] = 0.05
     """A source, or the share of the training documents to set aside; 0 for no validation at all."""
-    test: str | None = None
+    test: NotEmpty | None = None
     """A source that is only looked at after training."""
-    text: str = "text"
+    text: NotEmpty = "text"
     """The column that holds the text, in tables."""
     documents: Literal["file", "line", "paragraph"] = "paragraph"
     """What one document is in a .txt file: the whole file, a line, or what blank lines separate."""
@@ -138,7 +155,7 @@ class Train(Table):
     """Peak learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled for AdamW; matrices only, never biases and norms."""
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
     """AdamW's decay rates of the first and second moment."""
     eps: Annotated[float, Field(gt=0)] = 1e-8
     """AdamW's term against division by zero."""
@@ -175,6 +192,12 @@ class Train(Table):
     max_bad_steps: Positive = 5
     """Steps in a row with a loss or gradient that is not finite before the run is stopped."""
 
+    @model_validator(mode="after")
+    def _one_length(self) -> "Train":
+        if self.epochs is not None and self.steps is not None:
+            raise rule_broken("steps", "give 'epochs' or 'steps', not both")
+        return self
+
 
 class Sample(Table):
     """What the model is asked to complete while it learns."""
@@ -200,7 +223,11 @@ class TrainStage(Table):
     """Train a model."""
 
     kind: Literal["train"] = "train"
-    name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "train"
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"),
+        Expected("letters, digits, '_', '.' and '-', a letter or digit first"),
+    ] = "train"
     """Names the stage's folder and its line in tables."""
     objective: Literal["causal-lm"] = "causal-lm"
     """What is learned: `causal-lm` predicts each token from those before it."""
@@ -241,7 +268,9 @@ class Recipe(Table):
     """What it is good for, in a sentence or two."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Where all randomness starts: data order, new weights, dropout, sampling."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"), Expected("'auto', 'cpu', 'mps', 'cuda' or 'cuda:1'")
+    ] = "auto"
     """`auto` takes a GPU if there is one; else `cpu`, `cuda`, `cuda:1` or `mps`."""
     stage: Annotated[list[Stage], Field(min_length=1)]
     """What to do, in order."""
@@ -251,5 +280,5 @@ class Recipe(Table):
         names = [stage.name for stage in self.stage]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two stages are called '{name}'; give each a 'name' of its own")
+                raise rule_broken("stage", f"two stages are called '{name}'; give each a 'name' of its own")
         return self

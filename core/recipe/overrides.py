@@ -1,0 +1,159 @@
+"""Changes to a recipe from the command line: `train.lr=3e-4`, `stage.lora.data.train=../x.txt`, `tokenizer=`.
+
+The key path leads into tables by key and into lists by number; stages are also found by name, and a path that begins
+neither with `stage` nor with a key of the whole recipe means the only stage. The value is TOML; a word that is none
+becomes a text; no value at all takes the key out.
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..text import printable
+from .lines import KeyPath
+from .problems import describe, one_of, quoted
+from .schema import Recipe, TrainStage
+
+_INSTEAD = {"steps": "epochs", "epochs": "steps"}
+"""Setting the one takes the place of the other."""
+
+
+@dataclass
+class Overrides:
+    """What the command line said.
+
+    Attributes:
+        origins: which argument gave the value at a path.
+        problems: what is wrong with the arguments themselves, each sentence beginning with the argument.
+    """
+
+    origins: dict[KeyPath, str] = field(default_factory=dict[KeyPath, str])
+    problems: list[str] = field(default_factory=list[str])
+
+    def origin(self, path: KeyPath) -> str | None:
+        """The argument that the value at the path comes from, if any does."""
+        while path:
+            if path in self.origins:
+                return self.origins[path]
+            path = path[:-1]
+        return None
+
+    def apply(self, document: dict[str, Any], argument: str) -> None:
+        """Change the document, a recipe with stages, in place."""
+        try:
+            keys, value = _split(argument)
+            self._change(document, _from_the_top(keys, document), value, argument)
+        except ValueError as error:
+            self.problems.append(f"{label(argument)}: {error}")
+
+    def _change(self, document: dict[str, Any], keys: list[str], value: Any, argument: str) -> None:
+        path: KeyPath = ()
+        container: Any = document
+        for key in keys[:-1]:
+            step = _step(container, key, path)
+            path = (*path, step)
+            if isinstance(container, dict) and step not in container:
+                container[step] = {}
+                self.origins[path] = argument
+            container = container[step]
+        last = _step(container, keys[-1], path)
+        path = (*path, last)
+        if value is None and (isinstance(container, list) or last not in container):
+            raise ValueError(f"there is no {quoted(keys[-1])} to take out")
+        for known in [known for known in self.origins if known[: len(path)] == path]:
+            del self.origins[known]
+        if value is None:
+            del container[last]
+            return
+        container[last] = value
+        self.origins[path] = argument
+        rival = _INSTEAD.get(str(last))
+        if rival in container and path[-2] == "train" and (*path[:-1], rival) not in self.origins:
+            del container[rival]
+
+
+def label(argument: str) -> str:
+    """How a problem names the argument that it comes from."""
+    return f"--set {printable(argument)}"
+
+
+def _split(argument: str) -> tuple[list[str], Any]:
+    """The keys and the value that an argument names; None for no value.
+
+    Raises:
+        ValueError: it is not written like that; the text says how to.
+    """
+    key, sign, value = argument.partition("=")
+    if not sign:
+        raise ValueError("is not of the form key=value, such as train.lr=3e-4")
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8") from None
+    return _keys(key.strip()), _value(value.strip())
+
+
+def _keys(text: str) -> list[str]:
+    if not text:
+        raise ValueError("the key before the '=' is missing")
+    try:
+        below: Any = tomllib.loads(f"{text} = 0")
+    except tomllib.TOMLDecodeError:
+        raise ValueError(f"{quoted(text)} is no key; keys are joined by dots, such as train.lr") from None
+    keys: list[str] = []
+    while isinstance(below, dict):
+        if len(below) != 1:
+            raise ValueError(f"{quoted(text)} is no key; keys are joined by dots, such as train.lr")
+        key, below = next(iter(below.items()))
+        keys.append(key)
+    return keys
+
+
+def _value(text: str) -> Any:
+    if not text:
+        return None
+    try:
+        found = tomllib.loads(f"value = {text}")
+        if list(found) == ["value"]:
+            return found["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        if text[0] in "[{\"'":
+            raise ValueError(f"{quoted(text)} is no TOML value; something is not closed or has no quotes") from None
+    return text
+
+
+def _from_the_top(keys: list[str], document: dict[str, Any]) -> list[str]:
+    """The same keys, with the stage that is meant."""
+    stages = document.get("stage")
+    if not isinstance(stages, list) or (keys[0] in Recipe.model_fields and keys[0] != "stage"):
+        return keys
+    names = [_stage_name(stage) for stage in stages]
+    if keys[0] != "stage":
+        if len(stages) == 1:
+            return ["stage", "0", *keys]
+        ways = [f"stage.{name}.{'.'.join(keys)}" for name in names[:4]]
+        raise ValueError(f"the recipe has {len(stages)} stages; say {one_of(ways)}")
+    if len(keys) == 1:
+        return keys
+    if keys[1] in names:
+        return ["stage", str(names.index(keys[1])), *keys[2:]]
+    if keys[1].isdecimal() and int(keys[1]) < len(stages):
+        return keys
+    raise ValueError(f"there is no stage {quoted(keys[1])}; the recipe has {', '.join(map(quoted, names))}")
+
+
+def _stage_name(stage: Any) -> str:
+    default = TrainStage.model_fields["name"].default
+    return str(stage.get("name", default)) if isinstance(stage, dict) else default
+
+
+def _step(container: Any, key: str, path: KeyPath) -> str | int:
+    """The key or the position that a key of an argument means in a table or a list."""
+    if isinstance(container, dict):
+        return key
+    name = path[-1] if isinstance(path[-1], str) else path[-2]
+    if not isinstance(container, list):
+        raise ValueError(f"'{name}' is {describe(container)}, not a table")
+    if not key.isdecimal() or int(key) >= len(container):
+        raise ValueError(f"there is no entry {quoted(key)} in '{name}', which has {len(container)}, counted from 0")
+    return int(key)

@@ -1,0 +1,82 @@
+"""The files and folders that a recipe names: made absolute, and looked at before anything starts."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .lines import KeyPath
+from .problems import Problem, quoted
+
+
+def resolve(document: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> list[Problem]:
+    """Make the paths of a recipe with stages absolute, in place.
+
+    Args:
+        document: a recipe that may be wrong in any way.
+        base_of: the folder that the path at a key is relative to.
+
+    Returns:
+        A problem for each file or folder that is missing or empty.
+    """
+    problems: list[Problem] = []
+    for path, table in _tables(document):
+        key, value = str(path[-1]), table.get(path[-1])
+        if not isinstance(value, str) or not value:
+            continue
+        found = _data if path[-2] == "data" else _folder
+        absolute, complaint = found(value, base_of(path))
+        table[key] = absolute
+        if complaint:
+            problems.append(Problem(path, f"{path[-2]}.{key}: {complaint}"))
+    return problems
+
+
+def _tables(document: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """The path of every key that may name a file or folder, with the table that it stands in."""
+    stages = document.get("stage")
+    for position, stage in enumerate(stages if isinstance(stages, list) else []):
+        for name, keys in (("data", ("train", "validation", "test")), ("model", ("from",)), ("tokenizer", ("from",))):
+            table = stage.get(name) if isinstance(stage, dict) else None
+            if isinstance(table, dict):
+                yield from ((("stage", position, name, key), table) for key in keys)
+
+
+def _data(source: str, base: Path) -> tuple[str, str | None]:
+    """A source of data, absolute if it is a path, and what is wrong with it."""
+    if source == "python-reference" or source.startswith("hub:"):
+        return source, None
+    path = _absolute(source, base)
+    try:
+        if path.is_dir():
+            empty = not any(path.iterdir())
+        else:
+            with path.open("rb") as file:
+                empty = not file.read(1)
+    except FileNotFoundError:
+        return str(path), f"no such file {quoted(str(path))}"
+    except (OSError, ValueError) as error:
+        return str(path), f"cannot read {quoted(str(path))}: {getattr(error, 'strerror', None) or error}"
+    return str(path), f"{quoted(str(path))} is empty" if empty else None
+
+
+def _folder(source: str, base: Path) -> tuple[str, str | None]:
+    """A model's or a tokenizer's folder, absolute, and what is wrong with it; a name on the hub as it is."""
+    path = _absolute(source, base)
+    try:
+        if path.is_dir():
+            return str(path), None
+        if not source.startswith((".", "/", "~")):
+            return source, None
+        complaint = f"{quoted(str(path))} is not a folder" if path.exists() else f"no such folder {quoted(str(path))}"
+    except (OSError, ValueError) as error:
+        complaint = f"cannot read {quoted(str(path))}: {getattr(error, 'strerror', None) or error}"
+    return str(path), complaint
+
+
+def _absolute(source: str, base: Path) -> Path:
+    try:
+        expanded = Path(source).expanduser()
+    except RuntimeError:  # the home of a user who does not exist
+        expanded = Path(source)
+    return Path(os.path.abspath(base / expanded))  # noqa: PTH100 - resolve() would follow links
