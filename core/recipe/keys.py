@@ -69,13 +69,15 @@ class Place:
             if isinstance(part, int):
                 place = cls((*place.path, part), place.kinds, place.table, place.field, place.below)
             elif len(below) > 1:
-                below = [table for table in below if table.model_fields["kind"].default == part]
+                below = _of_kind(below, part)
             elif below:
-                field = _fields(below[0]).get(part)
-                holds = tables_in(field.annotation) if field else ()
-                place = cls((*place.path, part), place.below, below[0], field, holds)
-                below = holds
+                place = place._under(part, below[0])
+                below = place.below
         return place
+
+    def _under(self, key: str, table: type[Table]) -> "Place":
+        field = _fields(table).get(key)
+        return Place((*self.path, key), self.below, table, field, tables_in(field.annotation) if field else [])
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,10 @@ def tables_in(annotation: Any) -> list[type[Table]]:
 def _normal(word: str) -> str:
     """A key without the differences that nobody means."""
     return word.lower().replace("-", "_")
+
+
+def _of_kind(tables: Sequence[type[Table]], kind: str) -> Sequence[type[Table]]:
+    return [table for table in tables if table.model_fields["kind"].default == kind]
 
 
 def _fields(table: type[Table]) -> dict[str, FieldInfo]:

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 KeyPath = tuple[str | int, ...]
 """Keys and positions from the top of a document down, such as ``("stage", 0, "train", "lr")``."""
@@ -23,6 +23,21 @@ _TOKENS = re.compile(
     r"[\[\]{}]|\n",
     re.DOTALL,
 )
+
+
+def below(path: KeyPath, *keys: str | int) -> KeyPath:
+    """The path of what stands under a path."""
+    return (*path, *keys)
+
+
+def is_table(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether a value of a document is a table."""
+    return isinstance(value, dict)
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether a value of a document is a list."""
+    return isinstance(value, list)
 
 
 @dataclass(frozen=True)
@@ -93,15 +108,15 @@ class Lines:
         path: KeyPath = ()
         value: Any = header
         while value:
-            if isinstance(value, list):
+            if is_list(value):
                 self._lengths[path] = self._lengths.get(path, 0) + 1
                 value = value[0]
-            else:
+            elif is_table(value):
                 key, value = next(iter(value.items()))
-                path = (*path, key)
+                path = below(path, key)
                 self._lines.setdefault(path, line)
-            if path in self._lengths and not isinstance(value, list):
-                path = (*path, self._lengths[path] - 1)
+            if path in self._lengths and not is_list(value):
+                path = below(path, self._lengths[path] - 1)
                 self._lines.setdefault(path, line)
         return path
 
@@ -109,9 +124,9 @@ class Lines:
         """Enter the keys under a value, at any depth."""
         if path:
             self._lines.setdefault(path, line)
-        if isinstance(value, dict):
-            for key, below in value.items():
-                self._enter((*path, key), below, line)
-        elif isinstance(value, list):
-            for position, below in enumerate(value):
-                self._enter((*path, position), below, line)
+        if is_table(value):
+            for key, inner in value.items():
+                self._enter(below(path, key), inner, line)
+        elif is_list(value):
+            for position, inner in enumerate(value):
+                self._enter(below(path, position), inner, line)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..text import printable
-from .lines import KeyPath
+from .lines import KeyPath, below, is_list, is_table
 from .problems import describe, one_of, quoted
 from .schema import Recipe, TrainStage
 
@@ -51,13 +51,13 @@ class Overrides:
         container: Any = document
         for key in keys[:-1]:
             step = _step(container, key, path)
-            path = (*path, step)
-            if isinstance(container, dict) and step not in container:
+            path = below(path, step)
+            if _lacks(container, step):
                 container[step] = {}
                 self.origins[path] = argument
             container = container[step]
         last = _step(container, keys[-1], path)
-        path = (*path, last)
+        path = below(path, last)
         if value is None and (isinstance(container, list) or last not in container):
             raise ValueError(f"there is no {quoted(keys[-1])} to take out")
         for known in [known for known in self.origins if known[: len(path)] == path]:
@@ -97,14 +97,14 @@ def _keys(text: str) -> list[str]:
     if not text:
         raise ValueError("the key before the '=' is missing")
     try:
-        below: Any = tomllib.loads(f"{text} = 0")
+        inner: Any = tomllib.loads(f"{text} = 0")
     except tomllib.TOMLDecodeError:
         raise ValueError(f"{quoted(text)} is no key; keys are joined by dots, such as train.lr") from None
     keys: list[str] = []
-    while isinstance(below, dict):
-        if len(below) != 1:
+    while is_table(inner):
+        if len(inner) != 1:
             raise ValueError(f"{quoted(text)} is no key; keys are joined by dots, such as train.lr")
-        key, below = next(iter(below.items()))
+        key, inner = next(iter(inner.items()))
         keys.append(key)
     return keys
 
@@ -125,7 +125,7 @@ def _value(text: str) -> Any:
 def _from_the_top(keys: list[str], document: dict[str, Any]) -> list[str]:
     """The same keys, with the stage that is meant."""
     stages = document.get("stage")
-    if not isinstance(stages, list) or (keys[0] in Recipe.model_fields and keys[0] != "stage"):
+    if not is_list(stages) or (keys[0] in Recipe.model_fields and keys[0] != "stage"):
         return keys
     names = [_stage_name(stage) for stage in stages]
     if keys[0] != "stage":
@@ -144,15 +144,19 @@ def _from_the_top(keys: list[str], document: dict[str, Any]) -> list[str]:
 
 def _stage_name(stage: Any) -> str:
     default = TrainStage.model_fields["name"].default
-    return str(stage.get("name", default)) if isinstance(stage, dict) else default
+    return str(stage.get("name", default)) if is_table(stage) else default
+
+
+def _lacks(container: Any, key: str | int) -> bool:
+    return is_table(container) and key not in container
 
 
 def _step(container: Any, key: str, path: KeyPath) -> str | int:
     """The key or the position that a key of an argument means in a table or a list."""
-    if isinstance(container, dict):
+    if is_table(container):
         return key
     name = path[-1] if isinstance(path[-1], str) else path[-2]
-    if not isinstance(container, list):
+    if not is_list(container):
         raise ValueError(f"'{name}' is {describe(container)}, not a table")
     if not key.isdecimal() or int(key) >= len(container):
         raise ValueError(f"there is no entry {quoted(key)} in '{name}', which has {len(container)}, counted from 0")

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from .lines import is_table
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1, le=10**15)]
 NotEmpty = Annotated[str, Field(min_length=1)]
@@ -59,7 +61,7 @@ class ScratchModel(Table):
 
 
 def _kind_of_model(value: Any) -> str | None:
-    if isinstance(value, dict):
+    if is_table(value):
         return value.get("kind", "pretrained" if "from" in value or "type" not in value else "scratch")
     return getattr(value, "kind", None)
 
@@ -92,7 +94,7 @@ class BpeTokenizer(Table):
 
 
 def _kind_of_tokenizer(value: Any) -> str | None:
-    if isinstance(value, dict):
+    if is_table(value):
         return value.get("kind", "pretrained" if "from" in value else "bpe")
     return getattr(value, "kind", None)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .lines import KeyPath
+from .lines import KeyPath, is_list, is_table
 from .problems import Problem, quoted
 
 
@@ -21,7 +21,8 @@ def resolve(document: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> lis
     """
     problems: list[Problem] = []
     for path, table in _tables(document):
-        key, value = str(path[-1]), table.get(path[-1])
+        key = str(path[-1])
+        value = table.get(key)
         if not isinstance(value, str) or not value:
             continue
         found = _data if path[-2] == "data" else _folder
@@ -35,10 +36,10 @@ def resolve(document: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> lis
 def _tables(document: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     """The path of every key that may name a file or folder, with the table that it stands in."""
     stages = document.get("stage")
-    for position, stage in enumerate(stages if isinstance(stages, list) else []):
+    for position, stage in enumerate(stages if is_list(stages) else []):
         for name, keys in (("data", ("train", "validation", "test")), ("model", ("from",)), ("tokenizer", ("from",))):
-            table = stage.get(name) if isinstance(stage, dict) else None
-            if isinstance(table, dict):
+            table = stage.get(name) if is_table(stage) else None
+            if is_table(table):
                 yield from ((("stage", position, name, key), table) for key in keys)
 
 
