@@ -1,0 +1,203 @@
+"""The chart widget: shows `Series`, zooms, follows new points, and repaints only what changed."""
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.events import Resize
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from ..pictures.chart import Frame, Grid, Part, View, blank, changes, draw
+from ..pictures.colours import series_inks
+from ..pictures.ink import colour_depth, rich_style
+from ..pictures.series import Series, smoothed
+
+SMOOTHING = (0.0, 0.6, 0.9, 0.97, 0.99)
+
+
+class Chart(Widget, can_focus=True):
+    """Curves over a common x axis. Its actions are plain methods, for the app to bind keys to."""
+
+    DEFAULT_CSS = """
+    Chart { height: 1fr; width: 1fr; min-height: 4; }
+    """
+
+    def __init__(
+        self, *, empty: str = "no data yet", ascii_only: bool = False, id: str | None = None, classes: str | None = None
+    ) -> None:
+        """An empty chart.
+
+        Args:
+            empty: what to say while there is nothing to draw.
+            ascii_only: draw with ASCII characters.
+            id, classes: of the widget.
+        """
+        super().__init__(id=id, classes=classes)
+        self.view = View()
+        self.smoothing = 0.0
+        self.cursor: float | None = None
+        self._empty = empty
+        self._ascii_only = ascii_only
+        self._series: tuple[Series, ...] = ()
+        self._title = self._x_label = ""
+        self._x_end: float | None = None
+        self._duration = False
+        self._grid = blank(0, 0)
+        self._styles: dict[int, Style] = {}
+
+    @property
+    def frame(self) -> Frame | None:
+        """What the chart shows at present; None if there is nothing."""
+        return self._grid.frame
+
+    def show(
+        self,
+        series: Sequence[Series],
+        *,
+        title: str = "",
+        x_label: str = "",
+        x_end: float | None = None,
+        duration: bool = False,
+    ) -> None:
+        """Draw these curves from now on. If the view reached to the latest point it goes on doing so.
+
+        Args:
+            series: later ones are painted over earlier ones.
+            title: before the legend.
+            x_label: what x counts.
+            x_end: where x will end, such as the planned number of steps.
+            duration: x is in seconds.
+        """
+        old, new = _last_x(self._series), _last_x(series)
+        x0, x1 = self.view.x0, self.view.x1
+        if x0 is not None and x1 is not None and old is not None and new is not None and old <= x1 < new:
+            self._set_x(new - (x1 - x0), new)
+        self._series = tuple(series)
+        self._title, self._x_label, self._x_end, self._duration = title, x_label, x_end, duration
+        self._redraw()
+
+    def zoom(self, factor: float) -> None:
+        """Show a `factor`-th of the x axis, around the cursor if there is one, else keeping the right end."""
+        frame = self.frame
+        if frame is None or factor <= 0:
+            return
+        length = (frame.x1 - frame.x0) / factor
+        low, high = self._whole()
+        if length >= high - low:
+            self._set_x(None, None)
+        else:
+            right = min(frame.x1, high)
+            if self.cursor is not None:
+                right = self.cursor + (frame.x1 - self.cursor) / factor
+            self._set_x(right - length, right)
+        self._redraw()
+
+    def pan(self, fraction: float) -> None:
+        """Move the view by a fraction of its width, positive to the right; stops at the data's ends."""
+        frame = self.frame
+        if frame is None or self.view.x0 is None:
+            return
+        length = frame.x1 - frame.x0
+        low, high = self._whole()
+        x0 = min(max(frame.x0 + fraction * length, low), max(low, high - length))
+        self._set_x(x0, x0 + length)
+        self._redraw()
+
+    def reset_view(self) -> None:
+        """Show everything."""
+        self._set_x(None, None)
+        self._redraw()
+
+    def toggle_log(self) -> None:
+        """Logarithmic y axis on and off."""
+        self.view = View(self.view.x0, self.view.x1, log_y=not self.view.log_y)
+        self._redraw()
+
+    def smooth(self, step: int) -> None:
+        """More smoothing for step 1, less for -1; five levels from none to 0.99."""
+        level = SMOOTHING.index(self.smoothing) + step
+        self.smoothing = SMOOTHING[min(max(level, 0), len(SMOOTHING) - 1)]
+        self._redraw()
+
+    def move_cursor(self, columns: int) -> None:
+        """Move the marked x value; the first move puts it at the right end of the data."""
+        frame = self.frame
+        if frame is None:
+            return
+        if self.cursor is None:
+            self.cursor = min(frame.x1, _last_x(self._series) or frame.x1)
+        else:
+            step = (frame.x1 - frame.x0) / frame.columns
+            self.cursor = min(max(self.cursor + columns * step, frame.x0), frame.x1)
+        self._redraw()
+
+    def set_cursor(self, x: float | None) -> None:
+        """Mark an x value, or none."""
+        self.cursor = x
+        self._redraw()
+
+    def render_line(self, y: int) -> Strip:
+        """One row of the grid."""
+        if y >= len(self._grid.parts):
+            return Strip.blank(self.size.width)
+        return Strip([Segment(text, self._styles.get(part)) for text, part in self._grid.runs(y)], self.size.width)
+
+    def on_resize(self, _: Resize) -> None:
+        """The grid has the size of the widget."""
+        self._redraw()
+
+    def notify_style_update(self) -> None:
+        """The theme has changed, and with it the colours."""
+        super().notify_style_update()
+        self._set_styles()
+
+    def _set_x(self, x0: float | None, x1: float | None) -> None:
+        self.view = View(x0, x1, log_y=self.view.log_y)
+
+    def _whole(self) -> tuple[float, float]:
+        """The first and the last x of the data, with room to zoom out to."""
+        full = [s for s in self._series if len(s)]
+        return min(float(s.x[0]) for s in full), max(float(s.x[-1]) for s in full)
+
+    def _set_styles(self) -> None:
+        background = self.background_colors[1]
+        depth = colour_depth(no_color=self.app.no_color)
+        inks = series_inks(depth, dark=background.brightness < 0.5, background=background.hex6)
+        self._styles = {part: rich_style(ink) for part, ink in inks.items()}
+
+    def _redraw(self) -> None:
+        """Draw, and repaint the cells that look different."""
+        if not self.is_attached or not self.size:
+            return
+        old, self._grid = self._grid, self._drawn()
+        spans = changes(old, self._grid)
+        if spans is None:
+            self.refresh()
+        elif spans:
+            self.refresh(*(Region(x0, y, x1 - x0, 1) for y, x0, x1 in spans))
+
+    def _drawn(self) -> Grid:
+        width, height = self.size
+        series = [drawn for one in self._series for drawn in smoothed(one, self.smoothing)]
+        grid = draw(
+            series,
+            width,
+            height,
+            self.view,
+            title=self._title,
+            x_label=self._x_label,
+            x_end=self._x_end,
+            duration=self._duration,
+            kept=self._grid.frame,
+            cursor=self.cursor,
+            ascii_only=self._ascii_only,
+        )
+        if not any(len(s) for s in self._series):
+            grid.put(height // 2, max(0, (width - len(self._empty)) // 2), self._empty, Part.NOTE)
+        return grid
+
+
+def _last_x(series: Sequence[Series]) -> float | None:
+    return max((float(s.x[-1]) for s in series if len(s)), default=None)

@@ -1,0 +1,177 @@
+"""The token view: coloured tokens with a cursor. Lines are laid out once per trace and width; only visible ones
+are painted."""
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.events import Click, Resize
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from ...core.tokens import Cluster, TokenTrace
+from ..pictures import ink
+from ..pictures.colours import SCALES, Scale
+from ..pictures.tokens import Layout, header_line, token_lines
+
+
+class TokenView(ScrollView, can_focus=True):
+    """A `TokenTrace` as coloured text. Its actions are plain methods, for the app to bind keys to."""
+
+    DEFAULT_CSS = """
+    TokenView { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: auto; }
+    """
+
+    class Moved(Message):
+        """The cursor is on another cluster, or on one of another trace."""
+
+        def __init__(self, view: "TokenView", cluster: Cluster, trace: TokenTrace) -> None:
+            """The cluster under the cursor, and the trace that it is part of."""
+            super().__init__()
+            self.view = view
+            self.cluster = cluster
+            self.trace = trace
+
+        @property
+        def control(self) -> "TokenView":
+            """The view, for `on` with a selector."""
+            return self.view
+
+    def __init__(
+        self, *, empty: str = "no tokens yet", id: str | None = None, classes: str | None = None
+    ) -> None:
+        """An empty view.
+
+        Args:
+            empty: what to say while there are no tokens.
+            id, classes: of the widget.
+        """
+        super().__init__(id=id, classes=classes)
+        self.scale: Scale = "linear"
+        self._empty = empty
+        self._trace: TokenTrace | None = None
+        self._lines: Layout | None = None
+        self._laid_out: tuple[object, ...] = ()
+        self._cursor = 0
+        self._strips: dict[int, Strip] = {}
+
+    @property
+    def trace(self) -> TokenTrace | None:
+        """What is shown."""
+        return self._trace
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """What the cursor is on; None if nothing is shown."""
+        layout = self._lines
+        return layout.clusters[self._cursor] if layout and layout.clusters else None
+
+    @property
+    def depth(self) -> ink.Depth:
+        """How many colours are used."""
+        return ink.colour_depth(no_color=self.app.no_color)
+
+    def show(self, trace: TokenTrace | None) -> None:
+        """Show these tokens from now on, or none. The cursor stays where it was, or goes to the first new token."""
+        first = self._trace is None
+        self._trace = trace
+        if self._lay_out() and first:
+            self._cursor = self._first_generated()
+        self._place_cursor(self._cursor)
+
+    def move(self, dx: int, dy: int) -> None:
+        """Move the cursor by clusters to the right and by lines down; it stops at the ends."""
+        if self._lines is not None:
+            self._place_cursor(self._lines.step(self._cursor, dx, dy))
+
+    def cycle_scale(self) -> Scale:
+        """The next meaning of the colours: linear, surprisal, rank."""
+        self.scale = SCALES[(SCALES.index(self.scale) + 1) % len(SCALES)]
+        self._lay_out()
+        return self.scale
+
+    def header(self) -> ink.Line:
+        """What the colours mean, as a line for the app to put somewhere."""
+        return header_line(self.scale, self.depth)
+
+    def render_line(self, y: int) -> Strip:
+        """One visible line."""
+        width, number = self.size.width, y + self.scroll_offset.y
+        if self._lines is None or not self._lines.clusters:
+            text = self._empty if y == self.size.height // 2 else ""
+            return Strip([Segment(text.center(width)[:width], Style(dim=True))], width)
+        if number >= len(self._lines.lines):
+            return Strip.blank(width)
+        if number not in self._strips:
+            self._strips[number] = self._strip(self._lines.lines[number])
+        return self._strips[number].extend_cell_length(width)
+
+    def on_resize(self, _: Resize) -> None:
+        """Lines depend on the width."""
+        if self._lay_out():
+            self._scroll_to_cursor()
+
+    def on_click(self, event: Click) -> None:
+        """The cursor goes to the token clicked on."""
+        if self._lines is not None:
+            offset = event.get_content_offset_capture(self)
+            self._place_cursor(self._lines.at(offset.y + self.scroll_offset.y, offset.x))
+
+    def _lay_out(self) -> bool:
+        """Lay the trace out if it, the width or the colours have changed; whether there are lines."""
+        if not self.is_attached or not self.size.width:
+            return False
+        if self._trace is None:
+            self._lines, self._laid_out = None, ()
+        else:
+            width = self.size.width
+            wanted = (id(self._trace), width, self.scale, self.depth)
+            if wanted != self._laid_out:
+                self._lines = token_lines(self._trace, width, self.scale, self.depth)
+                self._laid_out = wanted
+        self._strips.clear()
+        self.virtual_size = Size(self.size.width, len(self._lines.lines) if self._lines else 0)
+        self.refresh()
+        return self._lines is not None
+
+    def _first_generated(self) -> int:
+        layout = self._lines
+        if layout is None:
+            return 0
+        found = (i for i, c in enumerate(layout.clusters) if c.first >= layout.trace.prompt_length)
+        return next(found, 0)
+
+    def _place_cursor(self, cluster: int) -> None:
+        layout = self._lines
+        if layout is None or not layout.clusters:
+            return
+        old, self._cursor = self._cursor, min(cluster, len(layout.clusters) - 1)
+        for index in {min(old, len(layout.clusters) - 1), self._cursor}:
+            for number in layout.lines_of(index):
+                self._strips.pop(number, None)
+                self.refresh(Region(0, number - self.scroll_offset.y, self.size.width, 1))
+        self._scroll_to_cursor()
+        self.post_message(self.Moved(self, layout.clusters[self._cursor], layout.trace))
+
+    def _scroll_to_cursor(self) -> None:
+        """Bring the cursor's line into view; by half a page, so that walking on scrolls rarely."""
+        layout, height = self._lines, self.size.height
+        if layout is None or not layout.clusters or not height:
+            return
+        self._cursor = min(self._cursor, len(layout.clusters) - 1)
+        lines, top = layout.lines_of(self._cursor), self.scroll_offset.y
+        if lines.start < top:
+            self.scroll_to(y=max(0, lines.start - height // 2), animate=False)
+        elif lines.stop > top + height:
+            self.scroll_to(y=lines.start - height // 2, animate=False)
+
+    def _strip(self, line: Sequence[ink.Segment]) -> Strip:
+        return Strip(
+            Segment(s.text, ink.rich_style(s.ink) + _CURSOR if s.cluster == self._cursor else ink.rich_style(s.ink))
+            for s in line
+        )
+
+
+_CURSOR = Style(reverse=True, bold=True, dim=False)
