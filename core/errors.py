@@ -61,6 +61,17 @@ class TrainingError(LmwbError):
     exit_code = ExitCode.RUN_FAILED
 
 
+class ValueInRecipeError(UsageError):
+    """A value that the recipe may hold turned out not to fit the data, the model or the machine.
+
+    `key` is its dotted path within the stage, such as ``data.text``.
+    """
+
+    def __init__(self, key: str, message: str):
+        super().__init__(message)
+        self.key = key
+
+
 class RecipeError(UsageError):
     """Everything that is wrong with a recipe, all at once.
 
@@ -70,3 +81,7 @@ class RecipeError(UsageError):
     def __init__(self, problems: Sequence[str]):
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+class Stopped(Exception):
+    """A run was asked to stop, and everything needed to go on is on disk."""

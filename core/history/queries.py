@@ -204,6 +204,11 @@ class History:
         """The run's frozen recipe, as TOML."""
         return str(self._all("SELECT recipe_toml FROM run WHERE id = ?", run_id)[0][0])
 
+    def recipe_path(self, run_id: int) -> Path | None:
+        """The file that the user started the run from."""
+        path = self._all("SELECT recipe_path FROM run WHERE id = ?", run_id)[0][0]
+        return None if path is None else Path(path)
+
     def stages(self, run_id: int) -> list[Stage]:
         """The run's stages in order."""
         rows = self._all(

@@ -3,7 +3,7 @@
 import copy
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,8 +13,9 @@ from pydantic_core import ErrorDetails
 
 from ..errors import RecipeError
 from ..text import printable
-from .keys import STAGE_KEYS
+from .keys import STAGE_KEYS, Place
 from .lines import KeyPath, Lines
+from .origins import dotted, paths_in
 from .overrides import Overrides, label
 from .problems import Problem, error_path, explain
 from .schema import Recipe
@@ -33,11 +34,13 @@ class LoadedRecipe:
         recipe: what it says.
         path: the file it came from, absolute.
         frozen: the recipe as TOML with all defaults filled in and absolute paths; `thaw` reads it.
+        origins: dotted path of each value that was given, to where: ``recipe.toml:12`` or ``--set train.lr=1``.
     """
 
     recipe: Recipe
     path: Path
     frozen: str
+    origins: Mapping[str, str]
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -74,7 +77,16 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
                 told.append((line, f"{_shown(path)}:{line}: {problem.text}"))
     if told or changes.problems or recipe is None:
         raise RecipeError([sentence for _, sentence in sorted(told)] + changes.problems)
-    return LoadedRecipe(recipe, absolute, freeze(recipe))
+    return LoadedRecipe(recipe, absolute, freeze(recipe), _origins(path, text, draft, changes))
+
+
+def _origins(path: Path, text: str, draft: "_Draft", changes: Overrides) -> dict[str, str]:
+    lines = Lines(text)
+    found: dict[str, str] = {}
+    for at in paths_in(draft.document):
+        argument = changes.origin(at)
+        found[dotted(at)] = label(argument) if argument else f"{_shown(path)}:{lines.line(draft.written(at))}"
+    return found
 
 
 def freeze(recipe: Recipe) -> str:
@@ -151,9 +163,14 @@ def _validate(document: dict[str, Any]) -> tuple[Recipe | None, list[ErrorDetail
 
 
 def _without(document: dict[str, Any], errors: Sequence[ErrorDetails]) -> dict[str, Any]:
-    """A copy without the keys that the errors are about; nothing if there are none to take out."""
+    """A copy without the keys that the errors are about; nothing if there are none to take out.
+
+    Nor if a whole table is wrong: the rules would speak of its absence.
+    """
     document, changed = copy.deepcopy(document), False
     for error in errors:
+        if error["type"] not in ("rule", "missing") and Place.of(error["loc"]).below:
+            return {}
         path = error_path(error)
         while path and isinstance(path[-1], int):
             path = path[:-1]

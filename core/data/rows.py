@@ -1,0 +1,150 @@
+"""From texts to rows of tokens: one stream cut into blocks, or whole documents side by side."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .sources import SourceError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_ENCODE_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of tokens over one long stream of ids.
+
+    Row r holds `stream[bounds[r, 0] : bounds[r, 1]]`: its inputs are all but the last token, its targets all
+    but the first, so every token but a document's or the stream's first is predicted exactly once.
+
+    Attributes:
+        stream: (tokens,) int32.
+        bounds: (rows, 2) int64, first token and end of each row.
+        documents: (rows,) for packing `documents`: the lengths of the documents within each row; else None.
+    """
+
+    stream: NDArray[np.int32]
+    bounds: NDArray[np.int64]
+    documents: Sequence[Sequence[int]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def tokens(self, row: int) -> NDArray[np.int32]:
+        """The ids of one row."""
+        first, last = self.bounds[row]
+        return self.stream[first:last]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same rows, and for no others."""
+        digest = hashlib.sha256(self.stream.tobytes())
+        digest.update(self.bounds.tobytes())
+        return digest.hexdigest()
+
+    @property
+    def targets(self) -> int:
+        """Tokens that are predicted in one pass over all rows."""
+        lost = len(self) if self.documents is None else sum(len(lengths) for lengths in self.documents)
+        return int((self.bounds[:, 1] - self.bounds[:, 0]).sum()) - lost
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows, and what became of texts that did not fit."""
+
+    rows: Rows
+    split: int = 0
+    dropped: int = 0
+
+
+def make_rows(
+    documents: Sequence[str],
+    tokenizer: "PreTrainedTokenizerBase",
+    block_size: int,
+    packing: Literal["blocks", "documents"],
+    too_long: Literal["error", "drop", "split"] = "split",
+) -> Packed:
+    """Tokenise texts, end each with the end-of-text token, and arrange them in rows.
+
+    Args:
+        documents: the texts.
+        tokenizer: turns a text into ids.
+        block_size: the most tokens that a row gives the model at once.
+        packing: `blocks` cuts one stream; `documents` keeps documents whole.
+        too_long: with `documents`, what to do with a text longer than a block.
+
+    Raises:
+        SourceError: a text is too long and `too_long` is `error`, or nothing is left to predict.
+    """
+    encoded = list(_encode(documents, tokenizer))
+    if packing == "blocks":
+        packed = Packed(_blocks(encoded, block_size))
+    else:
+        packed = _whole_documents(encoded, block_size, too_long)
+    if packed.rows.targets == 0:
+        raise SourceError("the texts hold too few tokens to predict one from another")
+    return packed
+
+
+def _encode(documents: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> Iterator[NDArray[np.int32]]:
+    """Ids of each text. Special tokens written in a text are text: data must not end a document."""
+    end = tokenizer.eos_token_id
+    for start in range(0, len(documents), _ENCODE_AT_ONCE):
+        texts = list(documents[start : start + _ENCODE_AT_ONCE])
+        batch = tokenizer(texts, add_special_tokens=True, split_special_tokens=True, verbose=False)["input_ids"]
+        for ids in batch:  # pyright: ignore[reportGeneralTypeIssues]
+            if end is not None and (not ids or ids[-1] != end):
+                ids = [*ids, end]
+            yield np.asarray(ids, np.int32)
+
+
+def _blocks(encoded: Sequence[NDArray[np.int32]], block_size: int) -> Rows:
+    stream = np.concatenate(encoded) if encoded else np.empty(0, np.int32)
+    firsts = np.arange(0, max(len(stream) - 1, 0), block_size, dtype=np.int64)
+    lasts = np.minimum(firsts + block_size + 1, len(stream))  # one more: the last input's target
+    return Rows(stream, np.stack([firsts, lasts], axis=1))
+
+
+def _whole_documents(
+    encoded: Sequence[NDArray[np.int32]], block_size: int, too_long: Literal["error", "drop", "split"]
+) -> Packed:
+    """Fill rows with documents in order; a document that does not fit into what is left opens the next row."""
+    limit = block_size + 1
+    pieces: list[NDArray[np.int32]] = []
+    split = dropped = 0
+    for number, ids in enumerate(encoded, 1):
+        if len(ids) <= limit:
+            pieces.append(ids)
+        elif too_long == "drop":
+            dropped += 1
+        elif too_long == "error":
+            raise SourceError(
+                f"document {number} has {len(ids)} tokens, more than block_size {block_size} allows; raise "
+                "block_size, or set too_long to 'split' or 'drop'",
+                key="data.too_long",
+            )
+        else:
+            split += 1
+            pieces.extend(ids[i : i + limit] for i in range(0, len(ids) - 1, block_size))
+    pieces = [piece for piece in pieces if len(piece) > 1]
+    packed = [0]
+    lengths: list[list[int]] = []
+    room = 0
+    for piece in pieces:
+        if len(piece) > room or not lengths:
+            lengths.append([])
+            packed.append(packed[-1])
+            room = limit
+        lengths[-1].append(len(piece))
+        packed[-1] += len(piece)
+        room -= len(piece)
+    stream = np.concatenate(pieces) if pieces else np.empty(0, np.int32)
+    bounds = np.stack([np.asarray(packed[:-1], np.int64), np.asarray(packed[1:], np.int64)], axis=1)
+    return Packed(Rows(stream, bounds, lengths), split, dropped)

@@ -1,0 +1,98 @@
+"""Tokenizers: loaded, or trained on a corpus; and the bytes that each token stands for."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ..errors import ValueInRecipeError
+from ..recipe.schema import BpeTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+END_OF_TEXT = "<|endoftext|>"
+_BYTE_FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def load_tokenizer(
+    source: str, key: str = "tokenizer.from", trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
+    """A tokenizer from a folder or the hub.
+
+    Raises:
+        ValueInRecipeError: there is none; it names `key`.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueInRecipeError(key, f"cannot load a tokenizer from '{source}': {reason}") from None
+    return tokenizer
+
+
+def train_bpe(documents: Iterable[str], settings: BpeTokenizer) -> "PreTrainedTokenizerBase":
+    """Train byte-level byte-pair encoding (Sennrich et al. 2016, over bytes as in GPT-2) on texts."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    inner.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocab_size,
+        min_frequency=settings.min_frequency,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    inner.train_from_iterator(documents, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, unk_token=None, model_max_length=10**9
+    )
+
+
+def token_pieces(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> Mapping[int, bytes]:
+    """The bytes that each id stands for: byte-level, SentencePiece and WordPiece vocabularies alike.
+
+    Ids beyond the vocabulary get no bytes.
+    """
+    special = set(tokenizer.all_special_ids)
+    style = _style(tokenizer)
+    tokens = tokenizer.convert_ids_to_tokens(list(ids))
+    return {
+        i: b"" if token is None else token.encode() if i in special else _piece(token, style)
+        for i, token in zip(ids, tokens, strict=True)
+    }
+
+
+def _style(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """How the vocabulary writes bytes and spaces: `bytes`, `sentencepiece` or `wordpiece`."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    described = "" if backend is None else f"{backend.decoder!r} {backend.pre_tokenizer!r}"
+    if "ByteLevel" in described:
+        return "bytes"
+    return "wordpiece" if "WordPiece" in described else "sentencepiece"
+
+
+def _piece(token: str, style: str) -> bytes:
+    if style == "bytes":
+        known = _byte_of_letter()
+        if all(letter in known for letter in token):
+            return bytes(known[letter] for letter in token)
+        return token.encode()
+    if style == "wordpiece":
+        return (token[2:] if token.startswith("##") else " " + token).encode()
+    if match := _BYTE_FALLBACK.fullmatch(token):
+        return bytes([int(match[1], 16)])
+    return token.replace("\u2581", " ").encode()
+
+
+@lru_cache(maxsize=1)
+def _byte_of_letter() -> dict[str, int]:
+    """GPT-2's alphabet: printable bytes stand for themselves, the others for letters from U+0100 on."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}

@@ -1,0 +1,128 @@
+"""Completing prompts while recording what the model thought of every token."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.tokenizer import token_pieces
+from ..recipe.schema import Sample
+from ..tokens import TokenTrace
+from ..training.randomness import generator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass
+class _Measured:
+    """Per position: log-probability, rank, entropy of the token, and the likeliest alternatives."""
+
+    logprob: list[Tensor]
+    rank: list[Tensor]
+    entropy: list[Tensor]
+    alternative_ids: list[Tensor]
+    alternative_logprob: list[Tensor]
+
+    def add(self, logits: Tensor, ids: Tensor, alternatives: int) -> None:
+        """Measure tokens `ids` (n,) against the logits (n, vocabulary) that predicted them."""
+        logprob = logits.float().log_softmax(-1)
+        chosen = logprob.gather(1, ids[:, None])
+        top = logprob.topk(min(alternatives, logprob.shape[1]))
+        self.logprob.append(chosen[:, 0])
+        self.rank.append((logprob > chosen).sum(1) + 1)
+        # 0 · log 0 counts as 0
+        self.entropy.append(torch.special.entr(logprob.exp()).sum(1) / np.log(2))
+        self.alternative_ids.append(top.indices)
+        self.alternative_logprob.append(top.values)
+
+
+@torch.inference_mode()
+def complete(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompt: str, settings: Sample, seed: int
+) -> TokenTrace:
+    """Let the model go on from a prompt, up to the end of text, `settings.tokens`, or its longest context.
+
+    The numbers recorded are the model's own, before temperature and top-k. Dropout is off.
+
+    Args:
+        model: a causal language model.
+        tokenizer: that belongs to it.
+        prompt: the beginning; may be empty if the tokenizer has a token that texts begin with.
+        settings: how to draw, and how many alternatives to record.
+        seed: the same seed draws the same tokens.
+
+    Raises:
+        ValueError: the model's numbers are not finite.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    given = _prompt_ids(tokenizer, prompt)
+    longest = getattr(model.config, "max_position_embeddings", None)
+    steps = settings.tokens if longest is None else max(0, min(settings.tokens, longest - len(given)))
+    given = given if longest is None else given[-longest:]
+    random = generator(seed, "sampling")
+    ids = torch.tensor([given], device=device)
+    measured = _Measured([], [], [], [], [])
+    output: Any = model(input_ids=ids, use_cache=True)
+    if len(given) > 1:
+        measured.add(output.logits[0, :-1], ids[0, 1:], settings.alternatives)
+    generated: list[int] = []
+    for _ in range(steps):
+        logits = output.logits[0, -1:]
+        if not torch.isfinite(logits).all():
+            raise ValueError("the model's output is not finite")
+        token = _draw(logits[0], settings, random)
+        measured.add(logits, token, settings.alternatives)
+        generated.append(int(token))
+        if generated[-1] == tokenizer.eos_token_id:
+            break
+        output = model(input_ids=token[None], past_key_values=output.past_key_values, use_cache=True)
+    return _trace(tokenizer, given, generated, measured, settings.alternatives)
+
+
+def _prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
+    ids: list[int] = tokenizer(prompt, verbose=False)["input_ids"]  # pyright: ignore[reportAssignmentType]
+    if not ids:
+        first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        ids = [first]
+    return ids
+
+
+def _draw(logits: Tensor, settings: Sample, random: torch.Generator) -> Tensor:
+    """One token id, (1,), from logits (vocabulary,); drawn on the CPU, alike on every device."""
+    if settings.temperature == 0:
+        return logits.argmax(keepdim=True)
+    scaled = logits.float().cpu() / settings.temperature
+    if settings.top_k is not None:
+        floor = scaled.topk(min(settings.top_k, len(scaled))).values[-1]
+        scaled = scaled.masked_fill(scaled < floor, -torch.inf)
+    return torch.multinomial(scaled.softmax(-1), 1, generator=random).to(logits.device)
+
+
+def _trace(
+    tokenizer: "PreTrainedTokenizerBase", given: list[int], generated: list[int], measured: _Measured, k: int
+) -> TokenTrace:
+    def column(parts: list[Tensor], first: float) -> np.ndarray[Any, Any]:
+        """The measurements as one array, with `first` for the token that had no context."""
+        if not parts:
+            return np.full((1,), first)
+        joined = torch.cat(parts).cpu().numpy()
+        return np.concatenate([np.full((1, *joined.shape[1:]), first, joined.dtype), joined])
+
+    ids = np.asarray(given + generated, np.uint32)
+    alternative_ids = column(measured.alternative_ids, 0).astype(np.uint32).reshape(len(ids), -1)
+    known = sorted({int(i) for i in ids} | {int(i) for i in alternative_ids.ravel()})
+    return TokenTrace(
+        ids=ids,
+        prompt_length=len(given),
+        logprob=column(measured.logprob, np.nan).astype(np.float32),
+        rank=column(measured.rank, 0).astype(np.uint32),
+        entropy=column(measured.entropy, np.nan).astype(np.float32),
+        alternative_ids=alternative_ids,
+        alternative_logprob=column(measured.alternative_logprob, np.nan).astype(np.float32).reshape(len(ids), -1),
+        pieces=token_pieces(tokenizer, known),
+        special=frozenset(tokenizer.all_special_ids) & set(known),
+    )

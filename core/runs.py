@@ -1,0 +1,119 @@
+"""The life of a run: launch it, stop it, resume it.
+
+A run is a process of its own, in a session of its own: closing the terminal that started it does not end
+it. A small supervisor process waits for the worker and writes down how it ended, whatever ended it.
+"""
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from .errors import MachineError, UsageError
+from .history.database import open_database
+from .history.ledger import StagePlan, begin_attempt, create_run
+from .history.liveness import take_lock, this_machine
+from .history.queries import OPEN_STATES, History, Run
+from .home import Home
+from .recipe import LoadedRecipe, origins
+
+RECIPE_NAME = "recipe.toml"
+LOG_NAME = "log.txt"
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+
+
+def launch(home: Home, loaded: LoadedRecipe) -> Run:
+    """Enter a new run in the history and start its process; returns at once.
+
+    Raises:
+        MachineError: the home folder cannot be written to.
+    """
+    uid = _new_uid(loaded.recipe.name)
+    stages = [StagePlan(stage.name, stage.kind) for stage in loaded.recipe.stage]
+    folder = home.run_folder(uid)
+    with closing(open_database(home)) as connection:
+        try:
+            folder.mkdir(parents=True)
+            (folder / RECIPE_NAME).write_text(loaded.frozen, encoding="utf-8")
+            origins.write(folder, loaded.origins)
+        except OSError as error:
+            raise MachineError(f"cannot write the run's folder {folder}: {error.strerror}") from None
+        run_id = create_run(connection, uid, loaded.recipe.name, loaded.frozen, stages, str(loaded.path))
+    return _start(home, run_id, folder)
+
+
+def resume(home: Home, run: Run) -> Run:
+    """Go on with a run that ended before its time, from its newest whole checkpoint; returns at once.
+
+    Raises:
+        UsageError: the run is alive, has finished, or belongs to another machine.
+    """
+    if run.state in OPEN_STATES:
+        where = f" on {run.host}" if run.state == "elsewhere" else ""
+        raise UsageError(f"run {run.uid} is {run.state}{where}; `lmwb stop {run.uid}` ends it")
+    if run.state == "finished":
+        raise UsageError(f"run {run.uid} has finished; `lmwb run` with its recipe starts a new one")
+    return _start(home, run.id, run.folder)
+
+
+def stop(run: Run) -> None:
+    """Ask a run to write a checkpoint and end; returns at once.
+
+    Raises:
+        UsageError: it is not running, or runs on another machine.
+    """
+    if run.state == "elsewhere":
+        raise UsageError(f"run {run.uid} runs on {run.host}; stop it there")
+    if run.state not in OPEN_STATES:
+        raise UsageError(f"run {run.uid} is not running: it has {run.state}")
+    if run.pid is None:
+        raise UsageError(f"run {run.uid} is still starting; try again in a moment")
+    try:
+        os.kill(run.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        raise UsageError(f"run {run.uid} is not running any more") from None
+
+
+def log_file(run: Run) -> Path:
+    """Everything the run's process has printed."""
+    return run.folder / LOG_NAME
+
+
+def _start(home: Home, run_id: int, folder: Path) -> Run:
+    """Start the supervisor, which holds the run's lock from before it begins until after it ends."""
+    lock = take_lock(folder)
+    if lock is None:
+        raise UsageError(f"another process works on run {folder.name} already")
+    try:
+        with closing(open_database(home)) as connection:
+            attempt_id = begin_attempt(connection, run_id, this_machine())
+        with (folder / LOG_NAME).open("ab") as log:
+            arguments = (str(home.root), folder.name, str(run_id), str(attempt_id), str(lock))
+            subprocess.Popen(
+                [sys.executable, "-m", "lmwb.core.supervisor", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(lock,),
+                env=_worker_environment(),
+            )
+    finally:
+        os.close(lock)
+    with closing(History(home)) as history:
+        return history.run(run_id)
+
+
+def _worker_environment() -> dict[str, str]:
+    """The environment without what would let the current folder stand in for installed modules."""
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def _new_uid(name: str) -> str:
+    """A short id that is safe as a folder's name: the recipe's name and five random letters."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32].strip("-") or "run"
+    return f"{slug}-{''.join(secrets.choice(_ALPHABET) for _ in range(5))}"

@@ -1,0 +1,41 @@
+"""What a stage is given to work with."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..history.recorder import Level, Recorder
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """A stage's place in the run.
+
+    Attributes:
+        stage_id: its row in the history.
+        run_folder: the run's folder.
+        folder: the stage's own folder within it.
+        seed: of the run.
+        device: to compute on.
+        recorder: takes what is measured.
+        begin: to be called with (total steps, step resumed from) once both are known.
+        stop_wanted: whether the user asked the run to stop.
+    """
+
+    stage_id: int
+    run_folder: Path
+    folder: Path
+    seed: int
+    device: torch.device
+    recorder: Recorder
+    begin: Callable[[int | None, int], None]
+    stop_wanted: Callable[[], bool]
+
+    def tell(self, text: str, step: int | None = None, kind: str = "note", level: Level = "info") -> None:
+        """Say something in the log and among the run's events."""
+        place = "" if step is None else f"step {step}  "
+        print(f"{time.strftime('%H:%M:%S')}  {place}{text}", flush=True)
+        self.recorder.event(kind, text, level, self.stage_id, step)

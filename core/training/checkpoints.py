@@ -1,0 +1,142 @@
+"""Checkpoints that are whole or not there.
+
+A checkpoint is a folder: the model in `save_pretrained` layout, its tokenizer, the training state, and a
+manifest with the size and sha256 of every file. It is written under another name, synced to the disk and
+renamed, so a crash at any moment leaves the checkpoints before it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+MANIFEST = "manifest.json"
+STATE = "training_state.pt"
+FACTS = "progress.json"
+_UNFINISHED = ".unfinished-"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint on disk: its folder, the step after which it was made, its size in bytes."""
+
+    folder: Path
+    step: int
+    size: int
+
+
+def save(
+    folder: Path, step: int, write_model: Callable[[Path], None], state: object, facts: Mapping[str, Any]
+) -> Saved:
+    """Write the checkpoint of a step.
+
+    Args:
+        folder: where the stage's checkpoints are.
+        step: the step it belongs to.
+        write_model: writes the model (and tokenizer) into the folder it is given.
+        state: tensors and plain values that training needs to go on.
+        facts: JSON values that training needs to go on.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    name = f"step-{step:06d}"
+    unfinished = folder / (_UNFINISHED + name)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        write_model(unfinished)
+        torch.save(state, unfinished / STATE)
+        (unfinished / FACTS).write_text(json.dumps({"step": step, **facts}))
+        size = _seal(unfinished)
+        target = folder / name
+        if target.exists():  # of an attempt that was resumed from before this step
+            shutil.rmtree(target)
+        unfinished.rename(target)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    _sync(folder)
+    return Saved(target, step, size)
+
+
+def newest(folder: Path, tell: Callable[[str], None]) -> Saved | None:
+    """The newest checkpoint that is whole; damaged ones are told of and passed over."""
+    for candidate in reversed(_by_step(folder)):
+        trouble = damage(candidate)
+        if trouble is None:
+            return Saved(candidate, facts_of(candidate)["step"], _size(candidate))
+        tell(f"checkpoint {candidate.name} is damaged ({trouble}); trying the one before it")
+    return None
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint; None if it is whole."""
+    try:
+        manifest: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return "its manifest cannot be read"
+    for name, expected in manifest.items():
+        try:
+            if _describe(folder / name) != expected:
+                return f"{name} has changed"
+        except OSError:
+            return f"{name} is missing"
+    return None
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """The JSON values that `save` was given, and the step."""
+    return json.loads((folder / FACTS).read_text())
+
+
+def state_of(folder: Path) -> Any:
+    """The state that `save` was given; tensors and plain values only, no code is run."""
+    return torch.load(folder / STATE, map_location="cpu", weights_only=True)
+
+
+def prune(folder: Path, keep: int, best: int | None) -> Sequence[Path]:
+    """Remove all but the newest `keep` checkpoints and the one of step `best`; returns what was removed."""
+    removed = [
+        candidate for candidate in _by_step(folder)[:-keep] if best is None or candidate.name != f"step-{best:06d}"
+    ]
+    for candidate in removed:
+        shutil.rmtree(candidate, ignore_errors=True)
+    return removed
+
+
+def _by_step(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _seal(folder: Path) -> int:
+    """Sync every file, write the manifest; returns the checkpoint's size in bytes."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    manifest = {str(path.relative_to(folder)): _describe(path) for path in files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for path in [*files, folder / MANIFEST, folder]:
+        _sync(path)
+    return _size(folder)
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
