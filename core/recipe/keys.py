@@ -99,8 +99,8 @@ def advise(place: Place, flat: bool) -> Advice:
     if found := [path for path, keys in homes if key in keys]:
         return Advice(f"it belongs {_places(found, flat)}", (*found[0], key))
     own = {name for kind in place.kinds for name in _fields(kind)}
-    if flat and not table:
-        own = own - {"stage"} | _fields(TrainStage).keys()
+    if flat and table in ((), stage):
+        own = (own | set(_fields(Recipe)) | set(_fields(TrainStage))) - {"stage"}
     word = _OTHER_NAMES.get(_normal(key), key)
     if meant := word if word in own else nearest(word, own):
         return Advice(f"did you mean '{meant}'?", _path_of(meant, place.table, table, stage))

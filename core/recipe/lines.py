@@ -40,6 +40,9 @@ def is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
+_HEADER = re.compile(r"[ \t]*\[")
+
+
 @dataclass(frozen=True)
 class Statement:
     """One statement of a document.
@@ -57,7 +60,7 @@ class Statement:
     @property
     def is_header(self) -> bool:
         """It opens a table."""
-        return self.text.lstrip().startswith("[")
+        return _HEADER.match(self.text) is not None
 
 
 def statements(text: str) -> Iterator[Statement]:
@@ -68,7 +71,7 @@ def statements(text: str) -> Iterator[Statement]:
     for token in _TOKENS.finditer(text):
         sign = token.group()
         if sign == "\n":
-            if depth <= 0:
+            if depth <= 0 or _HEADER.match(text, start):
                 yield Statement(first, line, text[start : token.start()])
                 start, first, depth = token.end(), line + 1, 0
         elif sign in "[{":

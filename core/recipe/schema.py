@@ -246,12 +246,14 @@ class TrainStage(Table):
 
     @model_validator(mode="after")
     def _agrees(self) -> "TrainStage":
-        if self.train.epochs is not None and self.train.steps is not None:
-            raise ValueError("train: give 'epochs' or 'steps', not both")
         if isinstance(self.model, ScratchModel) and self.tokenizer is None:
-            raise ValueError('a model from scratch needs a [tokenizer]: { from = ... } or { kind = "bpe" }')
+            raise rule_broken(
+                "model", 'a model from scratch needs a tokenizer; add tokenizer = { kind = "bpe" } or { from = "..." }'
+            )
         if isinstance(self.model, PretrainedModel) and isinstance(self.tokenizer, BpeTokenizer):
-            raise ValueError("tokenizer: a pretrained model needs the tokenizer it was trained with; leave it out")
+            raise rule_broken(
+                "tokenizer", "a pretrained model needs the tokenizer that it was trained with; leave 'tokenizer' out"
+            )
         return self
 
 
