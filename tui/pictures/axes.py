@@ -4,6 +4,7 @@ Domains move in steps: while a run is live its chart keeps its scale, so that on
 painted.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -42,7 +43,7 @@ def y_domain(low: float, high: float, log: bool, kept: tuple[float, float] | Non
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         margin = 0.1 * abs(low) or (0.1 if log else 1.0)
         low, high = low - margin, high + margin
-    step = nice_step((high - low) / 8)
+    step = nice_step((high - low) / 10)
     return math.floor(low / step) * step, math.ceil(high / step) * step
 
 
@@ -86,7 +87,7 @@ def tick_labels(values: Sequence[float], duration: bool = False) -> list[str]:
     if duration:
         return [span(value) for value in values]
     most = max(map(abs, values))
-    gaps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(values)]
     even = len(gaps) > 0 and max(gaps) < 1.01 * min(gaps)
     if most >= 1e15 or most < 1e-4 or not even:
         return [number(value, 3) for value in values]

@@ -4,6 +4,7 @@
 command line and the tests all use it. Eight series of a million points take about 20 milliseconds.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -121,7 +122,7 @@ class Grid:
         """One row as pieces of text with their style index."""
         parts, characters = self.parts[row], self.characters[row].tolist()
         cuts = [0, *(np.flatnonzero(parts[1:] != parts[:-1]) + 1).tolist(), len(parts)]
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        for start, stop in itertools.pairwise(cuts):
             yield "".join(characters[start:stop]), int(parts[start])
 
     def put(self, row: int, column: int, text: str, part: int) -> int:
@@ -170,7 +171,7 @@ def draw(
         x_end: where x is to end if the data doesn't go further, such as the planned number of steps.
         duration: x is in seconds.
         kept: the frame of the picture before; its y axis is kept while the data fits.
-        cursor: an x value to mark; the legend then shows the values there.
+        cursor: an x value; the measurement nearest to it is marked, and the legend shows the values there.
         ascii_only: use no other characters.
         guides: faint lines at the ticks of the y axis, if there is room.
     """
@@ -180,15 +181,16 @@ def draw(
     if frame is None:
         return grid
     grid = replace(grid, frame=frame)
+    pointer = None if cursor is None else _nearest(series, cursor)
     _y_axis(grid, frame, ascii_only, guides and frame.rows >= 8)
-    _x_axis(grid, frame, x_label, duration, ascii_only)
+    _x_axis(grid, frame, x_label, duration, pointer, ascii_only)
     for one in sorted(series, key=lambda s: not s.faint):
         _line(grid, frame, one, ascii_only)
     for one in series:
         _markers(grid, frame, one, ascii_only)
-    if cursor is not None:
-        _cursor(grid, frame, cursor, duration, ascii_only)
-    _legend(grid, series, title, cursor, frame, duration, ascii_only)
+    if pointer is not None:
+        _pointer(grid, frame, pointer, ascii_only)
+    _legend(grid, series, title, pointer, duration, ascii_only)
     return grid
 
 
@@ -252,26 +254,28 @@ def _y_axis(grid: Grid, frame: Frame, ascii_only: bool, guides: bool) -> None:
             grid.put(row, frame.left, guide * frame.columns, Part.GUIDE)
 
 
-def _x_axis(grid: Grid, frame: Frame, x_label: str, duration: bool, ascii_only: bool) -> None:
+def _x_axis(grid: Grid, frame: Frame, x_label: str, duration: bool, pointer: float | None, ascii_only: bool) -> None:
+    """The floor with its ticks, if there is a row for it, and their labels; the pointer's label comes first."""
     corner, floor, notch = ("+", "-", "+") if ascii_only else ("└", "─", "┬")
-    bottom = frame.top + frame.rows
+    bottom, width = frame.top + frame.rows, grid.characters.shape[1]
     lined = grid.characters.shape[0] > bottom + 1
     if lined:
         grid.put(bottom, frame.left - 1, corner + floor * frame.columns, Part.AXIS)
-    x_label = printable(x_label)
-    room = grid.characters.shape[1] - (cell_len(x_label) + 2 if x_label else 0)
+    words = printable(x_label)
+    taken = [range(0, grid.put(bottom + lined, 0, words, Part.TITLE) if cell_len(words) < frame.left else 0)]
     values = axes.ticks(frame.x0, frame.x1, max(2, frame.columns // 12), duration)
-    taken = 0
-    for value, label in zip(values, axes.tick_labels(values, duration), strict=True):
-        column = frame.column(min(max(value, frame.x0), frame.x1)) or 0
-        start = min(column - (len(label) - 1) // 2, room - len(label))
-        if start < taken:
+    labels = list(zip(values, axes.tick_labels(values, duration), [Part.LABEL] * len(values), strict=True))
+    if pointer is not None:
+        labels.insert(0, (pointer, axes.span(pointer) if duration else axes.number(pointer, 6), Part.CURSOR))
+    for value, label, part in labels:
+        column = frame.column(value)
+        if column is None:
             continue
         if lined:
             grid.put(bottom, column, notch, Part.AXIS)
-        taken = grid.put(bottom + lined, start, label, Part.LABEL) + 1
-    if x_label and grid.characters.shape[1] - cell_len(x_label) > taken:
-        grid.put(bottom + lined, grid.characters.shape[1] - cell_len(x_label), x_label, Part.TITLE)
+        start = max(0, min(column - (len(label) - 1) // 2, width - len(label)))
+        if all(start + len(label) < other.start or start > other.stop for other in taken):
+            taken.append(range(start, grid.put(bottom + lined, start, label, part)))
 
 
 def _line(grid: Grid, frame: Frame, series: Series, ascii_only: bool) -> None:
@@ -293,13 +297,11 @@ def _line(grid: Grid, frame: Frame, series: Series, ascii_only: bool) -> None:
 
 def _markers(grid: Grid, frame: Frame, series: Series, ascii_only: bool) -> None:
     """Single measurements if they are far apart, the latest one, and the best one."""
-    if series.faint or not len(series):
-        return
     part = raster.visible(series, frame.x0, frame.x1)
     shown = range(part.start, part.stop)
     if len(shown) > frame.columns // 6:
-        shown = [len(series) - 1] if part.stop == len(series) else []
-    for i in shown:
+        shown = range(len(series) - 1, part.stop)
+    for i in shown if not series.faint else ():
         _mark(grid, frame, Point(float(series.x[i]), float(series.y[i])), marker(series.colour, ascii_only), series)
     if (best := best_of(series)) is not None:
         _mark(grid, frame, best, "@" if ascii_only else "●", series)
@@ -316,45 +318,54 @@ def _mark(grid: Grid, frame: Frame, point: Point, sign: str, series: Series) -> 
         grid.put(row, column, sign, series_part(series.colour))
 
 
-def _cursor(grid: Grid, frame: Frame, x: float, duration: bool, ascii_only: bool) -> None:
+def _nearest(series: Sequence[Series], x: float) -> float:
+    """The x of the measurement nearest to `x`."""
+    found = [point.x for one in series if (point := value_at(one, x)) is not None]
+    return min(found, key=lambda other: abs(other - x), default=x)
+
+
+def _pointer(grid: Grid, frame: Frame, x: float, ascii_only: bool) -> None:
+    """A line from top to bottom, behind the curves."""
     column = frame.column(x)
     if column is None:
         return
     for row in range(frame.top, frame.top + frame.rows):
         if grid.parts[row, column] in (Part.BLANK, Part.GUIDE):
             grid.put(row, column, "|" if ascii_only else "│", Part.CURSOR)
-    label = axes.span(x) if duration else axes.number(x, 6)
-    bottom = grid.characters.shape[0] - 1
-    start = max(0, min(column - len(label) // 2, grid.characters.shape[1] - len(label)))
-    grid.put(bottom, start - 1, f" {label} ", Part.CURSOR)
 
 
 def _legend(
-    grid: Grid, series: Sequence[Series], title: str, cursor: float | None, frame: Frame, duration: bool, ascii: bool
+    grid: Grid, series: Sequence[Series], title: str, pointer: float | None, duration: bool, ascii_only: bool
 ) -> None:
     """The first row: title, then each series with its sign, name and value; what has no room is counted."""
     width = grid.characters.shape[1]
     column = grid.put(0, 0, printable(title), Part.TITLE) + 2 if title else 0
-    entries = [(s, _entry(s, cursor)) for s in series if not s.faint and len(s)]
-    for i, (one, text) in enumerate(entries):
-        remaining = len(entries) - i - 1
-        reserved = len(f"+{remaining}") + 2 if remaining else 0
-        if column + 2 + cell_len(text) + reserved > width:
-            grid.put(0, column, f"+{remaining + 1}", Part.LABEL)
+    entries = [(marker(s.colour, ascii_only), s, _entry(s, pointer)) for s in series if not s.faint and len(s)]
+    for i, (sign, one, text) in enumerate(entries):
+        more = f"+{len(entries) - i - 1}" if i + 1 < len(entries) else ""
+        if column + 2 + cell_len(text) + (2 + len(more) if more else 0) > width:
+            grid.put(0, column, f"+{len(entries) - i}", Part.LABEL)
             return
-        grid.put(0, column, marker(one.colour, ascii), series_part(one.colour))
-        column = grid.put(0, column + 2, text, Part.LABEL) + 2
-    for one, _ in entries:
-        best = best_of(one)
-        if best is None or cursor is not None:
-            continue
-        at = axes.span(best.x) if duration else axes.number(best.x, 6)
-        text = f"best {axes.number(best.y)} @ {at}"
-        if column + 2 + len(text) <= width:
-            grid.put(0, column, "@" if ascii else "●", series_part(one.colour))
-            column = grid.put(0, column + 2, text, Part.LABEL) + 2
+        column = _legend_entry(grid, column, sign, one, text)
+    for one in series if pointer is None else ():
+        text = _best_entry(one, duration)
+        if text and column + 2 + len(text) <= width:
+            column = _legend_entry(grid, column, "@" if ascii_only else "●", one, text)
 
 
-def _entry(series: Series, cursor: float | None) -> str:
-    point = last_of(series) if cursor is None else value_at(series, cursor)
+def _legend_entry(grid: Grid, column: int, sign: str, series: Series, text: str) -> int:
+    """Sign and text; the column where the next entry begins."""
+    grid.put(0, column, sign, series_part(series.colour))
+    return grid.put(0, column + 2, text, Part.LABEL) + 2
+
+
+def _entry(series: Series, pointer: float | None) -> str:
+    point = last_of(series) if pointer is None else value_at(series, pointer)
     return f"{printable(series.name)} {axes.number(point.y)}" if point else printable(series.name)
+
+
+def _best_entry(series: Series, duration: bool) -> str:
+    best = best_of(series)
+    if best is None:
+        return ""
+    return f"best {axes.number(best.y)} @ {axes.span(best.x) if duration else axes.number(best.x, 6)}"

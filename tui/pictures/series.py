@@ -1,7 +1,7 @@
 """A curve, and what can be asked of it: smoothing, the value at a place, the best value, a sparkline."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ class Series:
     y: Floats
     colour: int = 0
     best: Literal["min", "max"] | None = None
-    faint: bool = field(default=False)
+    faint: bool = False
 
     def __post_init__(self) -> None:
         x, y = np.asarray(self.x, np.float64), np.asarray(self.y, np.float64)
@@ -109,11 +109,10 @@ def smooth(y: ArrayLike, weight: float) -> Floats:
 
 
 def smoothed(series: Series, weight: float) -> list[Series]:
-    """The series smoothed, in front of the faint raw one; just the series for weight 0."""
+    """The series smoothed, in front of the faint raw one, which keeps its best value; itself for weight 0."""
     if weight == 0:
         return [series]
-    raw = Series(series.name, series.x, series.y, series.colour, faint=True)
-    return [raw, Series(series.name, series.x, smooth(series.y, weight), series.colour, series.best)]
+    return [replace(series, faint=True), replace(series, y=smooth(series.y, weight), best=None)]
 
 
 def sparkline(values: ArrayLike, width: int, ascii_only: bool = False) -> str:

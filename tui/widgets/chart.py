@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual.events import Resize
@@ -12,9 +13,7 @@ from textual.widget import Widget
 from ..pictures.chart import Frame, Grid, Part, View, blank, changes, draw
 from ..pictures.colours import series_inks
 from ..pictures.ink import colour_depth, rich_style
-from ..pictures.series import Series, smoothed
-
-SMOOTHING = (0.0, 0.6, 0.9, 0.97, 0.99)
+from ..pictures.series import Series, value_at
 
 
 class Chart(Widget, can_focus=True):
@@ -36,7 +35,6 @@ class Chart(Widget, can_focus=True):
         """
         super().__init__(id=id, classes=classes)
         self.view = View()
-        self.smoothing = 0.0
         self.cursor: float | None = None
         self._empty = empty
         self._ascii_only = ascii_only
@@ -115,22 +113,18 @@ class Chart(Widget, can_focus=True):
         self.view = View(self.view.x0, self.view.x1, log_y=not self.view.log_y)
         self._redraw()
 
-    def smooth(self, step: int) -> None:
-        """More smoothing for step 1, less for -1; five levels from none to 0.99."""
-        level = SMOOTHING.index(self.smoothing) + step
-        self.smoothing = SMOOTHING[min(max(level, 0), len(SMOOTHING) - 1)]
-        self._redraw()
-
     def move_cursor(self, columns: int) -> None:
-        """Move the marked x value; the first move puts it at the right end of the data."""
+        """Move the marked x value by so many columns, from sample to sample; at first it is the latest."""
         frame = self.frame
         if frame is None:
             return
+        densest = max(self._series, key=len)
         if self.cursor is None:
-            self.cursor = min(frame.x1, _last_x(self._series) or frame.x1)
+            target = float(densest.x[-1])
         else:
-            step = (frame.x1 - frame.x0) / frame.columns
-            self.cursor = min(max(self.cursor + columns * step, frame.x0), frame.x1)
+            step = columns * (frame.x1 - frame.x0) / frame.columns
+            target = _sample_beside(densest, self.cursor, step)
+        self.cursor = min(max(target, frame.x0), frame.x1)
         self._redraw()
 
     def set_cursor(self, x: float | None) -> None:
@@ -157,7 +151,7 @@ class Chart(Widget, can_focus=True):
         self.view = View(x0, x1, log_y=self.view.log_y)
 
     def _whole(self) -> tuple[float, float]:
-        """The first and the last x of the data, with room to zoom out to."""
+        """The first and the last x of the data."""
         full = [s for s in self._series if len(s)]
         return min(float(s.x[0]) for s in full), max(float(s.x[-1]) for s in full)
 
@@ -180,9 +174,8 @@ class Chart(Widget, can_focus=True):
 
     def _drawn(self) -> Grid:
         width, height = self.size
-        series = [drawn for one in self._series for drawn in smoothed(one, self.smoothing)]
         grid = draw(
-            series,
+            self._series,
             width,
             height,
             self.view,
@@ -197,6 +190,18 @@ class Chart(Widget, can_focus=True):
         if not any(len(s) for s in self._series):
             grid.put(height // 2, max(0, (width - len(self._empty)) // 2), self._empty, Part.NOTE)
         return grid
+
+
+def _sample_beside(series: Series, x: float, distance: float) -> float:
+    """The x of the measurement nearest to x + distance, or else of the next one in that direction."""
+    here, there = value_at(series, x), value_at(series, x + distance)
+    if here is None or there is None:
+        return x
+    if here.x != there.x or distance == 0:
+        return there.x
+    side = "right" if distance > 0 else "left"
+    index = int(np.searchsorted(series.x, here.x, side)) - (distance < 0)
+    return float(series.x[min(max(index, 0), len(series) - 1)])
 
 
 def _last_x(series: Sequence[Series]) -> float | None:

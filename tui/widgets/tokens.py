@@ -39,9 +39,7 @@ class TokenView(ScrollView, can_focus=True):
             """The view, for `on` with a selector."""
             return self.view
 
-    def __init__(
-        self, *, empty: str = "no tokens yet", id: str | None = None, classes: str | None = None
-    ) -> None:
+    def __init__(self, *, empty: str = "no tokens yet", id: str | None = None, classes: str | None = None) -> None:
         """An empty view.
 
         Args:
@@ -123,18 +121,29 @@ class TokenView(ScrollView, can_focus=True):
         """Lay the trace out if it, the width or the colours have changed; whether there are lines."""
         if not self.is_attached or not self.size.width:
             return False
+        old, width, depth = self._lines, self.size.width, self.depth
+        wanted = (width, self.scale, depth)
         if self._trace is None:
-            self._lines, self._laid_out = None, ()
-        else:
-            width = self.size.width
-            wanted = (id(self._trace), width, self.scale, self.depth)
-            if wanted != self._laid_out:
-                self._lines = token_lines(self._trace, width, self.scale, self.depth)
-                self._laid_out = wanted
-        self._strips.clear()
-        self.virtual_size = Size(self.size.width, len(self._lines.lines) if self._lines else 0)
-        self.refresh()
+            self._lines = None
+        elif old is None or old.trace is not self._trace or wanted != self._laid_out:
+            self._lines = token_lines(self._trace, width, self.scale, depth)
+        if self._lines is not old:
+            self._repaint(old, same_width=wanted[:1] == self._laid_out[:1])
+        self._laid_out = wanted
         return self._lines is not None
+
+    def _repaint(self, old: Layout | None, same_width: bool) -> None:
+        """Paint the visible lines that differ from the old ones."""
+        new = self._lines
+        self._strips.clear()
+        if old is None or new is None or not same_width or len(old.lines) != len(new.lines):
+            self.virtual_size = Size(self.size.width, len(new.lines) if new else 0)
+            self.refresh()
+            return
+        top = self.scroll_offset.y
+        for number in range(top, min(top + self.size.height, len(new.lines))):
+            if old.lines[number] != new.lines[number]:
+                self.refresh(Region(0, number - top, self.size.width, 1))
 
     def _first_generated(self) -> int:
         layout = self._lines
