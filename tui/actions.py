@@ -1,0 +1,172 @@
+"""The one table of what can be done in the app.
+
+Keys, footer, help screen and command palette are all made from `ACTIONS`. Each action is carried out by the
+method ``action_<name>`` of the app or of the screens it belongs to, and names the headless command that
+does the same, if there is one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding, BindingType
+
+Scope = Literal["app", "home", "recipes", "commands", "confirm"]
+"""Where an action's keys work: everywhere, or on one screen."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something the user can do.
+
+    Attributes:
+        name: the method that does it is called ``action_<name>``.
+        keys: Textual's names of the keys, the one to advertise first.
+        label: a word or two, for the footer, where neighbours with one label share it.
+        words: a sentence, for help and palette.
+        group: the heading it stands under.
+        scopes: the screens it belongs to.
+        command: how to do the same from a shell; capitals stand for what to fill in.
+        footer: show it in the footer.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    label: str
+    words: str
+    group: str
+    scopes: tuple[Scope, ...]
+    command: str | None = None
+    footer: bool = False
+
+
+_LISTS: tuple[Scope, ...] = ("home", "recipes", "commands")
+_HOME: tuple[Scope, ...] = ("home",)
+
+ACTIONS: tuple[Action, ...] = (
+    # runs
+    Action("new", ("n",), "new", "Start a run from a recipe", "Runs", _HOME, "lmwb run RECIPE", footer=True),
+    Action("stop", ("x",), "stop", "Stop the selected run, with a checkpoint", "Runs", _HOME, "lmwb stop RUN", True),
+    Action("resume", ("r",), "resume", "Go on with the selected run", "Runs", _HOME, "lmwb resume RUN", footer=True),
+    Action(
+        "filter",
+        ("/",),
+        "filter",
+        "Show only runs with these words in name, id or state",
+        "Runs",
+        _HOME,
+        "lmwb runs",
+        True,
+    ),
+    # pictures
+    Action(
+        "next_metric", ("v",), "metric", "Next metric in the curves", "Curves", _HOME, "lmwb metrics RUN", footer=True
+    ),
+    Action("previous_metric", ("V",), "metric", "Previous metric in the curves", "Curves", _HOME),
+    Action("log_scale", ("y",), "log y", "Logarithmic or plain y axis", "Curves", _HOME),
+    Action("smooth", ("s",), "smooth", "More smoothing, then none again", "Curves", _HOME),
+    Action("zoom_in", ("plus", "equals_sign"), "closer", "Half of the x axis", "Curves", _HOME),
+    Action("zoom_out", ("minus",), "farther", "Twice as much of the x axis", "Curves", _HOME),
+    Action("zoom_reset", ("0",), "all", "All of the x axis", "Curves", _HOME),
+    Action("pan_left", ("left_parenthesis",), "back", "Back along the x axis", "Curves", _HOME),
+    Action("pan_right", ("right_parenthesis",), "on", "On along the x axis", "Curves", _HOME),
+    Action(
+        "earlier_sample",
+        ("comma", "less_than_sign"),
+        "sampling",
+        "What the model said one sampling earlier",
+        "Tokens",
+        _HOME,
+        "lmwb samples RUN",
+        footer=True,
+    ),
+    Action(
+        "later_sample",
+        ("full_stop", "greater_than_sign"),
+        "sampling",
+        "What the model said one sampling later",
+        "Tokens",
+        _HOME,
+        "lmwb samples RUN",
+        footer=True,
+    ),
+    Action("next_prompt", ("p",), "prompt", "The next of the recipe's prompts", "Tokens", _HOME, footer=True),
+    Action("now", ("backspace",), "latest", "Back to the latest step", "Tokens", _HOME),
+    Action("scale", ("o",), "colours", "Colours by probability, surprisal or rank", "Tokens", _HOME),
+    # moving
+    Action("move_up", ("up", "k"), "up", "Up in the focused pane", "Moving", _LISTS),
+    Action("move_down", ("down", "j"), "down", "Down in the focused pane", "Moving", _LISTS),
+    Action("move_left", ("left",), "left", "Left: marked step, token, tab", "Moving", _HOME),
+    Action("move_right", ("right",), "right", "Right: marked step, token, tab", "Moving", _HOME),
+    Action("page_up", ("pageup", "ctrl+b"), "page up", "A page up", "Moving", _LISTS),
+    Action("page_down", ("pagedown", "ctrl+f"), "page down", "A page down", "Moving", _LISTS),
+    Action("move_first", ("home", "g"), "first", "To the beginning", "Moving", _LISTS),
+    Action("move_last", ("end", "G"), "last", "To the end", "Moving", _LISTS),
+    Action("next_pane", ("tab",), "next pane", "Go to the next pane", "Moving", ("home", "recipes")),
+    Action("previous_pane", ("shift+tab",), "previous pane", "Go to the previous pane", "Moving", ("home", "recipes")),
+    Action("zoom", ("z",), "zoom", "Give the focused pane the whole screen, or take it back", "Moving", _HOME),
+    # panes
+    Action("pane_runs", ("1",), "runs", "Go to the runs", "Panes", _HOME, "lmwb runs"),
+    Action("pane_curves", ("2",), "curves", "Go to the curves", "Panes", _HOME, "lmwb metrics RUN"),
+    Action("pane_tokens", ("3",), "tokens", "Go to the samples, token by token", "Panes", _HOME, "lmwb samples RUN"),
+    Action("pane_log", ("4",), "log", "Go to what the run printed", "Panes", _HOME, "lmwb log RUN"),
+    Action("pane_events", ("5",), "events", "Go to what happened", "Panes", _HOME, "lmwb show RUN"),
+    Action("pane_recipe", ("6",), "recipe", "Go to the run's recipe", "Panes", _HOME, "lmwb show RUN"),
+    Action(
+        "pane_details",
+        ("7",),
+        "details",
+        "Go to results, checkpoints, environment, paths",
+        "Panes",
+        _HOME,
+        "lmwb show RUN",
+    ),
+    # recipes
+    Action(
+        "launch",
+        ("enter",),
+        "start",
+        "Start a run with the selected recipe",
+        "Recipes",
+        ("recipes",),
+        "lmwb run RECIPE",
+        True,
+    ),
+    # the app
+    Action("choose", ("enter",), "do it", "Do what is selected", "lmwb", ("commands",), footer=True),
+    Action("yes", ("y", "enter"), "yes", "Yes", "lmwb", ("confirm",)),
+    Action("no", ("n", "q", "escape"), "no", "No", "lmwb", ("confirm",)),
+    Action("theme", ("T",), "theme", "Light or dark", "lmwb", _HOME),
+    Action("back", ("escape",), "back", "One step back: zoom, filter", "lmwb", _HOME),
+    Action("close", ("q", "escape"), "back", "Back to the runs", "lmwb", ("recipes", "commands"), footer=True),
+    Action(
+        "help", ("?", "f1"), "keys", "All keys and commands", "lmwb", ("home", "recipes"), "lmwb --help", footer=True
+    ),
+    Action("palette", ("ctrl+p",), "palette", "Find a command by typing", "lmwb", ("app",)),
+    Action("quit", ("q",), "quit", "Leave; runs go on without the app", "lmwb", _HOME, footer=True),
+    Action("leave", ("ctrl+q", "ctrl+c"), "quit", "Leave, from anywhere", "lmwb", ("app",)),
+)
+
+_SHOWN = {
+    "comma": ",", "full_stop": ".", "less_than_sign": "<", "greater_than_sign": ">", "escape": "esc",
+    "pageup": "PgUp", "pagedown": "PgDn", "plus": "+", "equals_sign": "=", "minus": "-", "left_parenthesis": "(",
+    "right_parenthesis": ")", "up": "↑", "down": "↓", "left": "←", "right": "→", "f1": "F1",
+}  # fmt: skip
+
+
+def shown_key(key: str) -> str:
+    """A key as people write it: ``^p``, ``?``, ``PgUp``."""
+    return _SHOWN.get(key) or key.replace("ctrl+", "^")
+
+
+def actions_of(scope: Scope) -> tuple[Action, ...]:
+    """The actions of one screen, without those that work everywhere."""
+    return tuple(action for action in ACTIONS if scope in action.scopes)
+
+
+def bindings_of(scope: Scope) -> list[BindingType]:
+    """Textual's bindings for a screen, or for the app; those of the app win over any screen's."""
+    return [
+        Binding(key, action.name, action.words, show=False, priority=scope == "app")
+        for action in actions_of(scope)
+        for key in action.keys
+    ]

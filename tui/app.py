@@ -1,0 +1,167 @@
+"""The app: `lmwb` without arguments.
+
+It reads the history and starts, stops and resumes runs; it trains nothing itself and may end at any moment.
+One thread reads; the screen is painted from what it found.
+"""
+
+import asyncio
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")  # read when textual is imported
+
+from textual.app import App
+
+from ..core.errors import LmwbError
+from ..core.history.queries import History
+from ..core.home import Home
+from ..core.text import printable
+from .actions import bindings_of
+from .screens.home import HomeScreen
+from .theme import DARK, LIGHT, THEMES, Palette
+from .watcher import POLL_SECONDS, Request, Seen, Watcher
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def run_app(home: Home) -> int:
+    """Show the app until the user leaves; returns the exit status.
+
+    Raises:
+        MachineError: the history cannot be opened.
+    """
+    History(home).close()
+    app = LmwbApp(home)
+    app.run()
+    return app.return_code or 0
+
+
+class LmwbApp(App[None], inherit_bindings=False):
+    """Watches one home.
+
+    Attributes:
+        home: whose runs are shown.
+        seen: the latest look at the history.
+    """
+
+    TITLE = "lmwb"
+    CSS_PATH = "app.tcss"
+    BINDINGS = bindings_of("app")
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(self, home: Home):
+        super().__init__()
+        self.home = home
+        self.animation_level = "none"
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+        self.seen = Seen()
+        self._request = Request()
+        self._asked = asyncio.Event()
+        self._at_once = False
+        self._questions, self._answered = 0, -1
+        self._reader = ThreadPoolExecutor(1, "history")
+        self._watcher = Watcher(home)
+
+    @property
+    def palette(self) -> Palette:
+        """The styles of the present theme."""
+        return DARK if self.current_theme.dark else LIGHT
+
+    @property
+    def settled(self) -> bool:
+        """Everything that was asked of the history has been answered and shown."""
+        return self._answered == self._questions
+
+    def get_default_screen(self) -> HomeScreen:
+        """The screen to begin with."""
+        return HomeScreen()
+
+    def on_mount(self) -> None:
+        """Start to watch."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
+        self.run_worker(self._watch(), name="watch")
+
+    async def on_unmount(self) -> None:
+        """Let go of the history."""
+        self._reader.submit(self._watcher.close)
+        self._reader.shutdown(wait=False)
+
+    def ask(self, request: Request, at_once: bool = False) -> None:
+        """Want something of the history; the answer is shown when it is there. The latest question counts."""
+        self._request = request
+        self._at_once |= at_once
+        self._questions += 1
+        self._asked.set()
+
+    async def in_thread(self, deed: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Do something slow beside the screen."""
+        return await asyncio.to_thread(deed, *args, **kwargs)
+
+    def say(self, sentence: str, error: bool = False) -> None:
+        """Tell the user something in a corner of the screen; foreign text is welcome."""
+        self.notify(
+            printable(sentence, keep_newlines=True), severity="error" if error else "information",
+            timeout=15 if error else 5, markup=False,
+        )  # fmt: skip
+
+    def turn_light(self) -> None:
+        """From dark to light and back."""
+        self.theme = THEMES[1].name if self.current_theme.dark else THEMES[0].name
+
+    def open_commands(self, search: bool) -> None:
+        """Show all that can be done here; do what is chosen."""
+        from .screens.commands import CommandsScreen
+
+        if isinstance(self.screen, CommandsScreen):
+            return
+        self.push_screen(CommandsScreen(search))
+
+    def action_palette(self) -> None:
+        """Find a command by typing."""
+        self.open_commands(search=True)
+
+    def action_leave(self) -> None:
+        """Leave, from anywhere."""
+        self.exit()
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Look at the history whenever asked, and every half second."""
+        loop = asyncio.get_running_loop()
+        while True:
+            questions, at_once = self._questions, self._at_once
+            self._at_once = False
+            self._asked.clear()
+            try:
+                seen = await loop.run_in_executor(self._reader, self._watcher.look, self._request, at_once)
+            except (LmwbError, sqlite3.Error, OSError) as error:
+                self._home_screen.title_bar.warn(f"the history cannot be read: {error}")
+            else:
+                self._home_screen.title_bar.warn("")
+                if seen is not self.seen:
+                    self.seen = seen
+                    self._home_screen.show(seen)
+            self._answered = questions
+            try:
+                await asyncio.wait_for(self._asked.wait(), POLL_SECONDS)
+            except TimeoutError:
+                continue
+
+    @property
+    def _home_screen(self) -> HomeScreen:
+        screen = self.screen_stack[0]
+        assert isinstance(screen, HomeScreen)
+        return screen
+
+    def _signalled(self, number: int) -> None:
+        """End in order, so that the terminal is as it was."""
+        self.exit(return_code=128 + number)

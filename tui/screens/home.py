@@ -1,0 +1,373 @@
+"""The home screen: what is running, does it go well, what does the model say?
+
+The screen owns the state (what is selected, which tab, which sample); the panes only show it. What the
+history says arrives as `Seen`, from a thread; nothing here waits.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widgets import Input
+
+from ...core.errors import LmwbError
+from ...core.history.queries import OPEN_STATES, Run
+from ...core.home import Home
+from ..actions import bindings_of
+from ..watcher import Detail, Request, Seen
+from ..widgets.bars import KeysBar, TitleBar
+from ..widgets.curves import CurvesPane
+from ..widgets.pane import Pane
+from ..widgets.runs import RunsPane
+from ..widgets.samples import SamplesPane
+from ..widgets.texts import DetailsPane, EventsPane, LogPane, RecipePane
+from .board import ALL_TABS, LOWER, Board
+
+if TYPE_CHECKING:
+    from ..app import LmwbApp
+
+
+class HomeScreen(Screen[None], inherit_bindings=False):
+    """Runs, curves, tokens, and the text around them."""
+
+    app: "LmwbApp"
+    BINDINGS = bindings_of("home")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request = Request()
+        self.title_bar = TitleBar(self.app.home.root)
+        self.runs = RunsPane()
+        self.curves = CurvesPane()
+        self.tokens = SamplesPane()
+        self.texts = (LogPane(), EventsPane(), RecipePane(), DetailsPane())
+        self.panes: dict[str, Pane] = {p.title: p for p in (self.runs, self.curves, self.tokens, *self.texts)}
+        self.board = Board(self.panes.values())
+
+    def compose(self) -> ComposeResult:
+        """Title, panes, keys."""
+        yield self.title_bar
+        yield self.board
+        yield KeysBar("home")
+
+    def on_mount(self) -> None:
+        """Begin with the runs."""
+        self.set_focus(self.runs)
+
+    # -- news -------------------------------------------------------------------------------------
+
+    def show(self, seen: Seen) -> None:
+        """The history has changed, or was asked about something else."""
+        self.title_bar.show(seen.runs)
+        self.runs.show(seen.runs)
+        if seen.detail is None or seen.detail.run.id == self.request.run_id:
+            self._show_detail(seen.detail)
+
+    def _show_detail(self, detail: Detail | None) -> None:
+        self.curves.show(detail)
+        self.tokens.show(detail, following=self.request.step is None)
+        for pane in self.texts:
+            pane.show(detail)
+        if detail and self.request.metrics != self.curves.wanted():
+            self._ask(metrics=self.curves.wanted())
+
+    @on(RunsPane.Selected)
+    def _another_run(self, message: RunsPane.Selected) -> None:
+        run_id = message.run.id if message.run else None
+        self.curves.mark(None)
+        self._ask(run_id=run_id, step=None)
+
+    def _ask(self, **changes: object) -> None:
+        """Want something else from the history."""
+        self.request = replace(self.request, **changes)  # type: ignore[arg-type]
+        self.app.ask(self.request)
+
+    # -- runs -------------------------------------------------------------------------------------
+
+    async def action_new(self) -> None:
+        """Choose a recipe; go to the run that it starts."""
+        from .recipes import RecipesScreen
+
+        def launched(run: Run | None) -> None:
+            if run is not None:
+                self._follow(run)
+
+        self.app.push_screen(RecipesScreen(), launched)
+
+    @work(name="stop")
+    async def action_stop(self) -> None:
+        """Ask, then stop the selected run."""
+        from .confirm import Confirm
+
+        run = self.runs.selected
+        if run is None or run.state not in OPEN_STATES:
+            self.app.say("The selected run is not running." if run else "There is no run to stop.")
+            return
+        question = "It writes a checkpoint and ends; r goes on with it later."
+        if await self.app.push_screen_wait(Confirm("Stop", run.name, question)):
+            await self._carry_out(_stop, run, f"{run.name} writes a checkpoint and stops.")
+
+    @work(name="resume")
+    async def action_resume(self) -> None:
+        """Go on with the selected run."""
+        run = self.runs.selected
+        if run is None:
+            self.app.say("There is no run to resume.")
+        else:
+            await self._carry_out(_resume, run, f"{run.name} goes on where it was.")
+
+    async def _carry_out(self, deed: Callable[[Home, Run], object], run: Run, done: str) -> None:
+        """Do something to a run in a thread, and tell how it went."""
+        try:
+            await self.app.in_thread(deed, self.app.home, run)
+        except LmwbError as error:
+            self.app.say(str(error), error=True)
+        else:
+            self.app.say(done)
+            self.app.ask(self.request, at_once=True)
+
+    def _follow(self, run: Run) -> None:
+        """Select a run that has just begun."""
+        self.runs.sift("")
+        self.app.ask(self.request, at_once=True)
+        self.runs.expect(run.id)
+
+    # -- filter -----------------------------------------------------------------------------------
+
+    async def action_filter(self) -> None:
+        """Type words that a run must have."""
+        from ..widgets.entry import Entry
+
+        if not self.query(Entry):
+            self.query_one(KeysBar).display = False
+            entry = Entry("filter runs: ", self.runs.filter)
+            await self.mount(entry)
+            entry.focus()
+
+    @on(Input.Changed)
+    def _sift(self, message: Input.Changed) -> None:
+        self.runs.sift(message.value)
+
+    @on(Input.Submitted)
+    async def _sifted(self) -> None:
+        await self._end_filter()
+
+    async def _end_filter(self) -> None:
+        from ..widgets.entry import Entry
+
+        await self.query(Entry).remove()
+        self.query_one(KeysBar).display = True
+        self.set_focus(self.runs)
+
+    async def action_back(self) -> None:
+        """One step back: from typing, from the filter, from the zoom, from the marked step."""
+        from ..widgets.entry import Entry
+
+        if self.query(Entry):
+            self.runs.sift("")
+            await self._end_filter()
+        elif self.runs.filter:
+            self.runs.sift("")
+        elif self.board.zoomed:
+            self.board.zoom(None)
+        else:
+            self._mark(None)
+
+    # -- pictures ---------------------------------------------------------------------------------
+
+    def action_next_metric(self) -> None:
+        """Another group of curves."""
+        self._turn_metric(1)
+
+    def action_previous_metric(self) -> None:
+        """The group of curves before."""
+        self._turn_metric(-1)
+
+    def _turn_metric(self, by: int) -> None:
+        self.curves.turn(by)
+        self._ask(metrics=self.curves.wanted())
+
+    def action_log_scale(self) -> None:
+        """Logarithmic or plain."""
+        self.curves.toggle_log()
+
+    def action_smooth(self) -> None:
+        """The next degree of smoothing."""
+        self.curves.smooth()
+
+    def action_zoom_in(self) -> None:
+        """Half of the x axis."""
+        self.curves.zoom(2)
+
+    def action_zoom_out(self) -> None:
+        """Twice of the x axis."""
+        self.curves.zoom(0.5)
+
+    def action_zoom_reset(self) -> None:
+        """All of the x axis."""
+        self.curves.zoom(None)
+
+    def action_pan_left(self) -> None:
+        """A quarter of the picture back."""
+        self.curves.pan(-0.25)
+
+    def action_pan_right(self) -> None:
+        """A quarter of the picture on."""
+        self.curves.pan(0.25)
+
+    def action_earlier_sample(self) -> None:
+        """One sampling back."""
+        self._mark(self.tokens.neighbour(-1))
+
+    def action_later_sample(self) -> None:
+        """One sampling on; after the last, follow the training."""
+        self._mark(self.tokens.neighbour(1))
+
+    def action_next_prompt(self) -> None:
+        """The next prompt, the first after the last."""
+        self._ask(prompt=self.tokens.next_prompt())
+
+    def action_scale(self) -> None:
+        """What the colours of the tokens mean."""
+        self.tokens.cycle_scale()
+
+    def action_now(self) -> None:
+        """Back to the latest step."""
+        self._mark(None)
+
+    def _mark(self, step: int | None) -> None:
+        """Look at one moment of the training, in curves and tokens; None follows the latest."""
+        if step != self.request.step:
+            self._ask(step=step)
+            self.curves.mark(step)
+
+    # -- moving -----------------------------------------------------------------------------------
+
+    @property
+    def focused_pane(self) -> Pane:
+        """The pane that the keys act on."""
+        return self.focused if isinstance(self.focused, Pane) else self.runs
+
+    def action_move_up(self) -> None:
+        """Up."""
+        self.focused_pane.move(-1)
+
+    def action_move_down(self) -> None:
+        """Down."""
+        self.focused_pane.move(1)
+
+    def action_move_left(self) -> None:
+        """Left in the pane, or to the tab on the left."""
+        self._sideways(-1)
+
+    def action_move_right(self) -> None:
+        """Right in the pane, or to the tab on the right."""
+        self._sideways(1)
+
+    def _sideways(self, by: int) -> None:
+        pane = self.focused_pane
+        if pane.title in LOWER and pane.tabs != (pane.title,):
+            place = pane.tabs.index(pane.title) + by
+            self._go(pane.tabs[place % len(pane.tabs)])
+        elif pane is self.curves:
+            self._mark(self.curves.step_beside(by))
+        else:
+            pane.slide(by)
+
+    def action_page_up(self) -> None:
+        """A page up."""
+        self.focused_pane.move(-self.focused_pane.page())
+
+    def action_page_down(self) -> None:
+        """A page down."""
+        self.focused_pane.move(self.focused_pane.page())
+
+    def action_move_first(self) -> None:
+        """To the beginning."""
+        self.focused_pane.move(-(10**9))
+
+    def action_move_last(self) -> None:
+        """To the end."""
+        self.focused_pane.move(10**9)
+
+    def action_next_pane(self) -> None:
+        """The focus walks on."""
+        self._walk(1)
+
+    def action_previous_pane(self) -> None:
+        """The focus walks back."""
+        self._walk(-1)
+
+    def _walk(self, by: int) -> None:
+        on_screen = list(self.board.places(self.board.size))
+        title = self.focused_pane.title
+        place = on_screen.index(title) + by if title in on_screen else 0
+        self._go(on_screen[place % len(on_screen)])
+
+    def _go(self, title: str) -> None:
+        self.board.open(title)
+        self.set_focus(self.panes[title])
+
+    def action_zoom(self) -> None:
+        """The whole screen for the focused pane, or back."""
+        self.board.zoom(None if self.board.zoomed else self.focused_pane.title)
+
+    def action_pane_runs(self) -> None:
+        """To the runs."""
+        self._go("Runs")
+
+    def action_pane_curves(self) -> None:
+        """To the curves."""
+        self._go(ALL_TABS[0])
+
+    def action_pane_tokens(self) -> None:
+        """To the tokens."""
+        self._go(ALL_TABS[1])
+
+    def action_pane_log(self) -> None:
+        """To the log."""
+        self._go(LOWER[0])
+
+    def action_pane_events(self) -> None:
+        """To the events."""
+        self._go(LOWER[1])
+
+    def action_pane_recipe(self) -> None:
+        """To the recipe."""
+        self._go(LOWER[2])
+
+    def action_pane_details(self) -> None:
+        """To the details."""
+        self._go(LOWER[3])
+
+    # -- the app ----------------------------------------------------------------------------------
+
+    def action_theme(self) -> None:
+        """Light or dark."""
+        self.app.turn_light()
+        for pane in (self.title_bar, self.query_one(KeysBar), *self.panes.values()):
+            pane.repaint()
+
+    def action_help(self) -> None:
+        """All keys."""
+        self.app.open_commands(search=False)
+
+    def action_quit(self) -> None:
+        """Leave."""
+        self.app.exit()
+
+
+def _stop(_: Home, run: Run) -> None:
+    """In a thread: the import is heavy."""
+    from ...core import runs
+
+    runs.stop(run)
+
+
+def _resume(home: Home, run: Run) -> None:
+    from ...core import runs
+
+    runs.resume(home, run)
