@@ -135,8 +135,9 @@ class Chart(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One row of the grid."""
         if y >= len(self._grid.parts):
-            return Strip.blank(self.size.width)
-        return Strip([Segment(text, self._styles.get(part)) for text, part in self._grid.runs(y)], self.size.width)
+            return Strip.blank(self.size.width, self.rich_style)
+        strip = Strip([Segment(text, self._styles.get(part)) for text, part in self._grid.runs(y)], self.size.width)
+        return strip.apply_style(self.rich_style)
 
     def on_resize(self, _: Resize) -> None:
         """The grid has the size of the widget."""

@@ -99,12 +99,12 @@ class TokenView(ScrollView, can_focus=True):
         width, number = self.size.width, y + self.scroll_offset.y
         if self._lines is None or not self._lines.clusters:
             text = self._empty if y == self.size.height // 2 else ""
-            return Strip([Segment(text.center(width)[:width], Style(dim=True))], width)
+            return Strip([Segment(text.center(width)[:width], Style(dim=True))], width).apply_style(self.rich_style)
         if number >= len(self._lines.lines):
-            return Strip.blank(width)
+            return Strip.blank(width, self.rich_style)
         if number not in self._strips:
             self._strips[number] = self._strip(self._lines.lines[number])
-        return self._strips[number].extend_cell_length(width)
+        return self._strips[number].extend_cell_length(width).apply_style(self.rich_style)
 
     def on_resize(self, _: Resize) -> None:
         """Lines depend on the width."""
