@@ -118,6 +118,11 @@ def inspect_lines(trace: TokenTrace, cluster: Cluster, width: int, depth: Depth 
     return [_cut(line, width) for line in lines]
 
 
+def token_name(trace: TokenTrace, token_id: int) -> str:
+    """A token with its spaces visible: " of" and "of" are two tokens."""
+    return trace.piece(token_id).replace(" ", "␠")
+
+
 def short_probability(p: float) -> str:
     """Two or three digits: ``.31``, ``.004``, ``2e-5``, ``1``."""
     if math.isnan(p):
@@ -147,7 +152,7 @@ def _inks(trace: TokenTrace, shown: tuple[Cluster, ...], scale: Scale, depth: De
 
 
 def _token_line(trace: TokenTrace, position: int, depth: Depth) -> Line:
-    piece = Segment(f"“{_named(trace, int(trace.ids[position]))}”", BOLD)
+    piece = Segment(f"“{token_name(trace, int(trace.ids[position]))}”", BOLD)
     name = f"  id {int(trace.ids[position])}"
     p = float(np.exp(trace.logprob[position]))
     if math.isnan(p):
@@ -161,7 +166,7 @@ def _alternatives(trace: TokenTrace, position: int, width: int, depth: Depth) ->
     ids, logprobs = trace.alternative_ids[position], trace.alternative_logprob[position]
     if math.isnan(float(trace.logprob[position])):
         return []
-    names = [_named(trace, int(i)) for i in ids]
+    names = [token_name(trace, int(i)) for i in ids]
     column = min(max(map(cell_len, names), default=0), max(4, width // 2))
     bar = max(0, min(20, width - column - 10))
     lines: list[Line] = []
@@ -178,11 +183,6 @@ def _alternatives(trace: TokenTrace, position: int, width: int, depth: Depth) ->
             )
         )
     return lines
-
-
-def _named(trace: TokenTrace, token_id: int) -> str:
-    """A token with its spaces visible: " of" and "of" are two tokens."""
-    return trace.piece(token_id).replace(" ", "␠")
 
 
 def _bar_ink(p: float, depth: Depth) -> Ink:
