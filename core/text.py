@@ -15,8 +15,12 @@ _DISPUTED_WIDTH = re.compile(
     "\ufe00-\ufe0f\U000e0100-\U000e01ef"  # variation selectors
     "\U0001f3fb-\U0001f3ff"  # skin tones
     "\U0001f1e6-\U0001f1ff"  # flag halves
+    "\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001d300-\U0001d378"  # trigrams and their like, counting rods
+    "\u3248-\u324f"  # circled numbers on black squares
+    "\u302e\u302f\U00016ff0\U00016ff1"  # wide marks
     "\U0001cc00-\U0001ceff\U0001fb00-\U0001fbff]"  # octants, sextants
 )
+_LEANING = re.compile("[\u1160-\u11ff\ud7b0-\ud7ff]")  # Hangul vowels and finals, which have no width of their own
 _FOREIGN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
@@ -24,8 +28,9 @@ def printable(text: str, keep_newlines: bool = False) -> str:
     """The text with every character that could steer a terminal replaced by a visible sign.
 
     Control characters become their pictures (``␛``, ``␊``, ``␉``); others, and characters about whose
-    width terminals disagree, become ``<U+202E>``. A leading combining mark gets a dotted circle to stand
-    on. Text that was printable comes back unchanged.
+    width terminals disagree, become ``<U+202E>``. A leading mark gets a dotted circle to stand on. Text that
+    was printable comes back unchanged. Vowel signs of Indic scripts stay, though some terminals give them a
+    cell of their own: without them the text could not be read.
 
     Args:
         text: anything, lone surrogates included.
@@ -36,7 +41,12 @@ def printable(text: str, keep_newlines: bool = False) -> str:
     if text.isascii() and text.isprintable():
         return text
     shown = "".join(map(_visible, text))
-    return "\u25cc" + shown if shown and unicodedata.combining(shown[0]) else shown
+    return "\u25cc" + shown if shown and _leans(shown[0]) else shown
+
+
+def _leans(character: str) -> bool:
+    """It needs another one before it to stand on."""
+    return unicodedata.category(character)[0] == "M" or _LEANING.match(character) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -117,7 +117,7 @@ class _Attempt:
         try:
             summary = train.run(stage, context)
         except ValueInRecipeError as error:
-            raise origins.blame(self._run.folder, position, error) from None
+            raise origins.blame(origins.read(self._run.folder), position, error) from None
         self._recorder.flush()
         end_stage(self._connection, stage_id, summary)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lmwb.core.errors import NotFoundError, RecipeError
-from lmwb.core.recipe import Recipe, freeze, load, recipe_names, recipe_text, schema_json, thaw
+from lmwb.core.recipe import Recipe, find_recipe, freeze, load, recipe_names, recipe_text, schema_json, thaw
 from lmwb.core.recipe.schema import BpeTokenizer, PretrainedModel, ScratchModel
 
 FLAT = """
@@ -200,7 +200,15 @@ def test_every_shipped_recipe_is_good(name: str, tmp_path: Path):
 
 
 def test_a_shipped_recipe_that_is_not_there_is_told():
-    with pytest.raises(NotFoundError, match="no recipe is called 'nothing-like-it'; `lmwb recipes` lists them"):
-        recipe_text("nothing-like-it")
-    with pytest.raises(NotFoundError, match="did you mean"):
-        recipe_text("quickstrat") if "quickstart" in recipe_names() else pytest.skip("no quickstart yet")
+    with pytest.raises(NotFoundError, match="there is no recipe 'zzz'; `lmwb recipes` lists those that come with lmwb"):
+        recipe_text("zzz")
+    with pytest.raises(NotFoundError, match="there is no recipe 'quickstrat'; did you mean 'quickstart'?"):
+        find_recipe("quickstrat")
+
+
+def test_a_file_beats_a_shipped_recipe_of_the_same_name(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    assert find_recipe("quickstart").read_text() == recipe_text("quickstart")
+    monkeypatch.chdir(folder)
+    (folder / "quickstart").write_text(FLAT)
+    assert find_recipe("quickstart") == Path("quickstart")
+    assert find_recipe("gone/quickstart") == Path("gone/quickstart")

@@ -184,8 +184,9 @@ def _text_of(path: Path, number: int, row: dict[str, Any], column: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
+        found = type(value).__name__
         raise SourceError(
-            f"{printable(str(path))}: row {number} has {type(value).__name__} in column '{printable(column)}', not text",
+            f"{printable(str(path))}: row {number} has {found} in column '{printable(column)}', not text",
             key="data.text",
         )
     return value

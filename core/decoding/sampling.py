@@ -80,7 +80,7 @@ def complete(
         if generated[-1] == tokenizer.eos_token_id:
             break
         output = model(input_ids=token[None], past_key_values=output.past_key_values, use_cache=True)
-    return _trace(tokenizer, given, generated, measured, settings.alternatives)
+    return _trace(tokenizer, given, generated, measured)
 
 
 def _prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
@@ -103,7 +103,7 @@ def _draw(logits: Tensor, settings: Sample, random: torch.Generator) -> Tensor:
 
 
 def _trace(
-    tokenizer: "PreTrainedTokenizerBase", given: list[int], generated: list[int], measured: _Measured, k: int
+    tokenizer: "PreTrainedTokenizerBase", given: list[int], generated: list[int], measured: _Measured
 ) -> TokenTrace:
     def column(parts: list[Tensor], first: float) -> np.ndarray[Any, Any]:
         """The measurements as one array, with `first` for the token that had no context."""

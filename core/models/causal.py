@@ -78,6 +78,25 @@ def _special_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int | None]:
     }
 
 
+def outline(model: PretrainedModel | ScratchModel, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+    """The model without its weights: shapes on torch's meta device, for looking before training.
+
+    Raises:
+        ValueInRecipeError: as loading or making it would.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        if isinstance(model, ScratchModel):
+            return new_causal_lm(model, tokenizer)
+        try:
+            configuration = AutoConfig.from_pretrained(model.from_, trust_remote_code=model.trust_remote_code)
+            return AutoModelForCausalLM.from_config(configuration)
+        except Exception as error:
+            message = f"cannot load a causal language model from '{model.from_}': {_first_line(error)}"
+            raise ValueInRecipeError("model.from", message) from None
+
+
 def longest_context(model: "PreTrainedModel") -> int | None:
     """The most tokens that the model takes at once; None if it names no bound."""
     return getattr(model.config, "max_position_embeddings", None)

@@ -8,9 +8,19 @@ import json
 
 from .load import LoadedRecipe, freeze, load, thaw
 from .schema import Recipe
-from .shipped import recipe_names, recipe_text
+from .shipped import find_recipe, recipe_names, recipe_text
 
-__all__ = ["LoadedRecipe", "Recipe", "freeze", "load", "recipe_names", "recipe_text", "schema_json", "thaw"]
+__all__ = [
+    "LoadedRecipe",
+    "Recipe",
+    "find_recipe",
+    "freeze",
+    "load",
+    "recipe_names",
+    "recipe_text",
+    "schema_json",
+    "thaw",
+]
 
 
 def schema_json() -> str:

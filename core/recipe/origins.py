@@ -38,15 +38,19 @@ def write(folder: Path, origins: Mapping[str, str]) -> None:
     (folder / FILE_NAME).write_text(json.dumps(origins, indent=1), encoding="utf-8")
 
 
-def blame(folder: Path, stage: int, error: ValueInRecipeError) -> RecipeError:
-    """The error as a problem of the recipe that the run in `folder` was started with.
+def read(folder: Path) -> Mapping[str, str]:
+    """The origins kept in a run's folder; none if they are gone."""
+    try:
+        return json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def blame(origins: Mapping[str, str], stage: int, error: ValueInRecipeError) -> RecipeError:
+    """The error as a problem of the recipe whose values came from `origins`.
 
     A key that was left to its default is blamed on the table that it would stand in.
     """
-    try:
-        origins: dict[str, str] = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        origins = {}
     parts = ["stage", str(stage), *error.key.split(".")]
     while parts and ".".join(parts) not in origins:
         parts.pop()

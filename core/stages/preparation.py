@@ -33,15 +33,21 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """The rows of each part; None where the recipe has no such part."""
+
+    train: Rows
+    validation: Rows | None
+    test: Rows | None
+
+
+@dataclass(frozen=True)
 class Prepared:
     """What a training stage starts from; the model is on the CPU."""
 
     tokenizer: "PreTrainedTokenizerBase"
     model: "PreTrainedModel"
-    documents: Texts
-    train: Rows
-    validation: Rows | None
-    test: Rows | None
+    rows: Parts
     plan: Plan
 
 
@@ -66,15 +72,22 @@ def prepare(stage: TrainStage, seed: int, tell: Tell, checkpoint: Path | None = 
     torch.manual_seed(derived_seed(seed, "weights"))
     model = make_model(stage, tokenizer)
     check_context(stage.data, model)
-    train = _rows(texts.train, stage.data, tokenizer, "data.train", tell)
-    validation = _rows(texts.validation, stage.data, tokenizer, "data.validation", tell) if texts.validation else None
-    test = _rows(texts.test, stage.data, tokenizer, "data.test", tell) if texts.test else None
-    plan = Plan.of(stage.train, len(train), seed)
+    rows = arrange(texts, stage.data, tokenizer, tell)
+    plan = Plan.of(stage.train, len(rows.train), seed)
     tell(
-        f"rows: {len(train):,} of up to {stage.data.block_size} tokens, {train.targets:,} tokens to predict per epoch; "
-        f"{plan.total:,} steps"
+        f"rows: {len(rows.train):,} of up to {stage.data.block_size} tokens, {rows.train.targets:,} tokens to predict "
+        f"per epoch; {plan.total:,} steps"
     )
-    return Prepared(tokenizer, model, texts, train, validation, test, plan)
+    return Prepared(tokenizer, model, rows, plan)
+
+
+def arrange(texts: Texts, data: Data, tokenizer: "PreTrainedTokenizerBase", tell: Tell) -> Parts:
+    """The rows of training, validation and test."""
+    return Parts(
+        _rows(texts.train, data, tokenizer, "data.train", tell),
+        _rows(texts.validation, data, tokenizer, "data.validation", tell) if texts.validation else None,
+        _rows(texts.test, data, tokenizer, "data.test", tell) if texts.test else None,
+    )
 
 
 def read_texts(data: Data, seed: int) -> Texts:

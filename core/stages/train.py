@@ -59,10 +59,10 @@ class _Training:
             context.tell(f"going on from checkpoint {resumed.folder.name}")
         checkpoint = None if resumed is None else resumed.folder
         self._ready: Prepared = prepare(stage, context.seed, context.tell, checkpoint)
-        self._facts = _Facts(rows=self._ready.train.fingerprint)
+        self._facts = _Facts(rows=self._ready.rows.train.fingerprint)
         self._model = self._ready.model.to(context.device)  # pyright: ignore[reportArgumentType]
         self._plan = self._ready.plan
-        self._loop = Loop(self._model, CausalLM(self._ready.train), self._settings, self._plan, context.device)
+        self._loop = Loop(self._model, CausalLM(self._ready.rows.train), self._settings, self._plan, context.device)
         self._after = 0
         self._last_saved: int | None = None
         if resumed is not None:
@@ -164,7 +164,7 @@ class _Training:
     def _look(self, step: int) -> bool:
         """Evaluate and sample; whether the validation loss is the lowest so far."""
         improved = False
-        if self._ready.validation is not None:
+        if self._ready.rows.validation is not None:
             self._progress(step, "evaluating")
             figures = self._figures("validation")
             self._context.recorder.metrics(
@@ -187,7 +187,7 @@ class _Training:
         return improved and self._settings.result == "best"
 
     def _figures(self, part: str) -> dict[str, float]:
-        rows = self._ready.validation if part == "validation" else self._ready.test
+        rows = self._ready.rows.validation if part == "validation" else self._ready.rows.test
         assert rows is not None
         return evaluate(
             self._model,
@@ -213,9 +213,8 @@ class _Training:
 
     def _check_space(self) -> None:
         """Refuse to start what the disk cannot hold."""
-        weights = sum(weight.numel() for weight in self._model.parameters()) * 4
-        memory = {"adamw": 2, "sgd": int(self._settings.momentum > 0)}[self._settings.optimizer]
-        need = weights * (1 + memory) * (self._settings.keep + 2) + weights
+        parameters = sum(weight.numel() for weight in self._model.parameters())
+        need = checkpoints.expected_bytes(parameters, self._settings) * (self._settings.keep + 2) + 4 * parameters
         self._context.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._context.folder).free
         if free < need:
@@ -296,10 +295,10 @@ class _Training:
             "bad_steps": self._facts.bad_steps,
             "model": str(target.relative_to(self._context.run_folder)),
         }
-        if self._ready.validation is not None:
+        if self._ready.rows.validation is not None:
             results["validation/before"] = self._facts.first
             results["validation"] = self._figures("validation")
-        if self._ready.test is not None:
+        if self._ready.rows.test is not None:
             results["test"] = self._figures("test")
         self._context.tell(f"done: the weights of step {chosen} are in {target}", last, "finished")
         return results

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from ..recipe.schema import Train
+
 MANIFEST = "manifest.json"
 STATE = "training_state.pt"
 FACTS = "progress.json"
@@ -99,6 +101,12 @@ def facts_of(folder: Path) -> dict[str, Any]:
 def state_of(folder: Path) -> Any:
     """The state that `save` was given; tensors and plain values only, no code is run."""
     return torch.load(folder / STATE, map_location="cpu", weights_only=True)
+
+
+def expected_bytes(parameters: int, settings: Train) -> int:
+    """About what one checkpoint takes on disk: weights in float32 and the optimiser's memory of them."""
+    memory = {"adamw": 2, "sgd": int(settings.momentum > 0)}[settings.optimizer]
+    return 4 * parameters * (1 + memory)
 
 
 def prune(folder: Path, keep: int, best: int | None) -> Sequence[Path]:

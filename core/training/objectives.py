@@ -4,6 +4,7 @@ The loop knows nothing of it: an objective collates rows, tells how much a batch
 examples that its loss is a sum over), and computes that sum.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,15 +93,12 @@ class CausalLM:
         """Positions that start anew with each document, from which transformers derives a block-diagonal mask;
         removes the targets that would predict a document's first token."""
         positions = torch.zeros_like(targets)
-        block = targets.shape[1]
-        for i, row in enumerate(lengths):
-            start = 0
-            for length in [*row, block]:  # what is left is padding, a document of its own
-                end = min(start + length, block)
+        for i, documents in enumerate(lengths):
+            ends = list(itertools.accumulate(documents))
+            targets[i, [end - 1 for end in ends[:-1]]] = IGNORE
+            starts = [0, *ends[:-1], ends[-1] - 1]  # what is left is padding, a document of its own
+            for start, end in itertools.pairwise([*starts, targets.shape[1]]):
                 positions[i, start:end] = torch.arange(end - start)
-                if start:
-                    targets[i, start - 1] = IGNORE
-                start = end
         return positions
 
     def loss_sum(self, model: nn.Module, batch: Batch) -> Tensor:

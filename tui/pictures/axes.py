@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 LARGEST = 1e300
 """Anything beyond, infinities included, is not drawn: it would leave no room for the rest."""
 
+LEAST = 1e-250
+"""Anything smaller counts as zero, and has no place on a logarithmic axis."""
+
 _GROWTH = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
@@ -40,8 +43,8 @@ def y_domain(low: float, high: float, log: bool, kept: tuple[float, float] | Non
             return kept
     if log and high >= 4 * low:
         return _round_log(low, math.floor), _round_log(high, math.ceil)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        margin = 0.1 * abs(low) or (0.1 if log else 1.0)
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), LEAST):
+        margin = 0.1 * abs(low) if abs(low) >= LEAST else 1.0
         low, high = low - margin, high + margin
     step = nice_step((high - low) / 10)
     return math.floor(low / step) * step, math.ceil(high / step) * step
@@ -59,10 +62,9 @@ def ticks(low: float, high: float, count: int, duration: bool = False) -> list[f
         return []
     step = _duration_step((high - low) / count) if duration else nice_step((high - low) / count)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    if last - first + 1 > count:
-        first, step = math.ceil(first / 2), step * 2
-        last = math.floor(high / step + 1e-9)
-    return [i * step for i in range(first, last + 1)] if last - first < 1000 else []
+    if last - first >= count:
+        return ticks(low, high, count - 1, duration)
+    return [i * step for i in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float, count: int) -> list[float]:

@@ -223,7 +223,7 @@ def _frame(
     low, high = min((e[0] for e in found), default=0.0), max((e[1] for e in found), default=1.0)
     settled = (kept.y0, kept.y1) if kept and kept.log_y == log else None
     y0, y1 = axes.y_domain(low, high, log, settled)
-    if view.y0 is not None and view.y1 is not None and view.y0 < view.y1 and (view.y0 > 0 or not log):
+    if view.y0 is not None and view.y1 is not None and view.y0 < view.y1 and (view.y0 >= axes.LEAST or not log):
         y0, y1 = view.y0, view.y1
     top = 1
     rows = height - top - (2 if height >= 8 else 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import LARGEST
+from .axes import LARGEST, LEAST
 from .series import Floats, Series
 
 BRAILLE = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint16)
@@ -100,7 +100,7 @@ def _extremes(y: Floats, log: bool) -> tuple[np.float64, np.float64]:
     if not len(y):
         return nothing, nothing
     low, high = np.fmin.reduce(y), np.fmax.reduce(y)
-    if abs(low) <= LARGEST and abs(high) <= LARGEST and (low > 0 or not log):
+    if abs(low) <= LARGEST and abs(high) <= LARGEST and (low >= LEAST or not log):
         return low, high
     y = y[_drawable(y, log)]
     return (y.min(), y.max()) if len(y) else (nothing, nothing)
@@ -108,7 +108,7 @@ def _extremes(y: Floats, log: bool) -> tuple[np.float64, np.float64]:
 
 def _drawable(y: Floats, log: bool) -> NDArray[np.bool_]:
     usable = np.abs(y) <= LARGEST
-    return usable & (y > 0) if log else usable
+    return usable & (y >= LEAST) if log else usable
 
 
 def _leave_out(
@@ -116,7 +116,7 @@ def _leave_out(
 ) -> None:
     """Look again at the columns whose extremes can't be drawn, without the values that are to blame."""
     with np.errstate(invalid="ignore"):
-        wrong = (np.abs(low) > LARGEST) | (np.abs(high) > LARGEST) | (log & (low <= 0))
+        wrong = (np.abs(low) > LARGEST) | (np.abs(high) > LARGEST) | (log & (low < LEAST))
     for column in np.flatnonzero(wrong):
         bad[column] = True
         low[column], high[column] = _extremes(y[starts[column] : starts[column + 1]], log)

@@ -147,7 +147,7 @@ def _decayed_sum(values: Floats, weight: float) -> Floats:
     length = max(1, min(n, math.ceil(math.log(1e-40) / math.log(weight))))
     chunks = np.zeros((math.ceil(n / length), length))
     chunks.flat[:n] = values
-    decay = weight ** np.arange(1, length + 1)  # (length,)
+    decay = weight ** np.arange(length)  # (length,)
     local = np.cumsum(chunks / decay, axis=1) * decay
-    local[1:] += local[:-1, -1:] * decay
+    local[1:] += local[:-1, -1:] * (decay * weight)
     return local.ravel()[:n]

@@ -115,6 +115,10 @@ class CommandsScreen(ModalScreen[None], inherit_bindings=False):
         if self._search:
             yield Entry("type what you want to do")
 
+    def on_mount(self) -> None:
+        """Keys go to the line, if there is one."""
+        self.set_focus(self.query_one(Entry) if self._search else self._pane)
+
     @on(Input.Changed)
     def _sift(self, message: Input.Changed) -> None:
         self._pane.sift(message.value)

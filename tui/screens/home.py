@@ -17,6 +17,7 @@ from ...core.errors import LmwbError
 from ...core.history.queries import OPEN_STATES, Run
 from ...core.home import Home
 from ..actions import bindings_of
+from ..quirks import send_spans_only
 from ..watcher import Detail, Request, Seen
 from ..widgets.bars import KeysBar, TitleBar
 from ..widgets.curves import CurvesPane
@@ -38,6 +39,7 @@ class HomeScreen(Screen[None], inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
+        send_spans_only(self)
         self.request = Request()
         self.title_bar = TitleBar(self.app.home.root)
         self.runs = RunsPane()

@@ -87,6 +87,18 @@ def framed(
     return [top, *inside, *[blank] * (height - 2 - len(inside)), bottom]
 
 
+def joined(line: Line) -> Line:
+    """The line in fewer segments: spaces take the style before them where that looks the same."""
+    pieces: Line = []
+    for segment in line:
+        before = pieces[-1].style if pieces else None
+        if segment.style and before and (segment.style == before or _same_on_spaces(segment, before)):
+            pieces[-1] = Segment(pieces[-1].text + segment.text, before)
+        else:
+            pieces.append(segment)
+    return pieces
+
+
 def changed(old: Sequence[Strip], new: Sequence[Strip]) -> list[Region]:
     """The least spans of cells, one a line, in which two pictures of one size differ."""
     regions: list[Region] = []
@@ -100,6 +112,15 @@ def changed(old: Sequence[Strip], new: Sequence[Strip]) -> list[Region]:
             last -= 1
         regions.append(Region(first, y, max(1, last - first), 1))
     return regions
+
+
+def _same_on_spaces(segment: Segment, style: Style) -> bool:
+    return (
+        segment.text.isspace()
+        and segment.style is not None
+        and segment.style.bgcolor == style.bgcolor
+        and not (style.underline or style.reverse or segment.style.underline or segment.style.reverse)
+    )
 
 
 def _cells(strip: Strip) -> list[tuple[str, Style | None]]:

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ..theme import Palette
-from .frame import Line, changed, framed
+from .frame import Line, changed, framed, joined
 
 if TYPE_CHECKING:
     from ..app import LmwbApp
@@ -76,7 +76,7 @@ class Picture(Widget, inherit_bindings=False):
         lines = [] if not self.size else list(self.paint(self.size))[:height]
         lines += [[]] * (height - len(lines))
         self._strips = [
-            Strip([Segment(text, base + style if style else base) for text, style, _ in line if text])
+            Strip(joined([Segment(text, base + style if style else base) for text, style, _ in line if text]))
             .adjust_cell_length(width, base)
             .simplify()
             for line in lines

@@ -159,7 +159,7 @@ class SamplesPane(Pane):
 
     def _rivals(self, position: int) -> Line:
         """What else the model thought of, in one line."""
-        from ..pictures.tokens import short_probability
+        from ..pictures.tokens import short_probability, token_name
 
         trace = self._view.trace
         if trace is None or position == 0:
@@ -167,10 +167,9 @@ class SamplesPane(Pane):
         palette = self.palette
         line: Line = []
         for token_id, logprob in zip(trace.alternative_ids[position], trace.alternative_logprob[position], strict=True):
-            chosen = token_id == trace.ids[position]
-            text = trace.piece(int(token_id))
+            style = palette.strong if token_id == trace.ids[position] else palette.text
             line += [Segment("   ")] if line else []
-            line.append(Segment(f"“{text}”", palette.strong if chosen else palette.text))
+            line.append(Segment(token_name(trace, int(token_id)), style))
             line.append(Segment(f" {short_probability(math.exp(logprob))}", palette.dim))
         return line
 
