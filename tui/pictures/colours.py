@@ -70,7 +70,7 @@ def probability_ink(probability: float, place: float, depth: Depth) -> Ink:
         return PLAIN
     if depth is Depth.NONE:
         return Ink(underline=probability < UNLIKELY, bold=probability >= LIKELY)
-    return _ramp_ink(round(min(max(place, 0.0), 1.0) * 255), probability < UNLIKELY, depth)
+    return _ramp_ink(round(min(max(place, 0.0), 1.0) * 250), probability < UNLIKELY, depth)
 
 
 def probability_digit(probability: float) -> str:
@@ -92,7 +92,7 @@ def scale_legend(scale: Scale, depth: Depth) -> Line:
     text = low.ljust(cells // 2 - len(middle) // 2) + middle
     text = text + high.rjust(cells - len(text))
     chances = np.arange(cells) / (cells - 1)
-    ramp = (Segment(sign, _ramp_ink(round(t * 255), False, depth)) for sign, t in zip(text, chances, strict=True))
+    ramp = (Segment(sign, _ramp_ink(round(t * 250), False, depth)) for sign, t in zip(text, chances, strict=True))
     return (Segment(f"{name} ", DIM), *ramp, Segment("  "), Segment("p<.1", Ink(underline=True)))
 
 
@@ -153,8 +153,8 @@ def xterm_colour(index: int) -> str:
 
 @lru_cache(maxsize=2048)
 def _ramp_ink(level: int, underline: bool, depth: Depth) -> Ink:
-    """The ink for a place of `level` / 255 on the scale."""
-    place = level / 255
+    """The ink for a place of `level` / 250 on the scale."""
+    place = level / 250
     if depth is Depth.BASIC:
         background, foreground = BASIC_RAMP[min(len(BASIC_RAMP) - 1, int(place * len(BASIC_RAMP)))]
         return Ink(f"#{foreground}", f"#{background}", underline=underline)

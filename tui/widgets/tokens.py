@@ -21,7 +21,7 @@ class TokenView(ScrollView, can_focus=True):
     """A `TokenTrace` as coloured text. Its actions are plain methods, for the app to bind keys to."""
 
     DEFAULT_CSS = """
-    TokenView { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: auto; }
+    TokenView { height: 1fr; width: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     """
 
     class Moved(Message):
@@ -172,9 +172,9 @@ class TokenView(ScrollView, can_focus=True):
         self._cursor = min(self._cursor, len(layout.clusters) - 1)
         lines, top = layout.lines_of(self._cursor), self.scroll_offset.y
         if lines.start < top:
-            self.scroll_to(y=max(0, lines.start - height // 2), animate=False)
+            self.scroll_to(y=max(0, lines.start - height // 2), animate=False, force=True)
         elif lines.stop > top + height:
-            self.scroll_to(y=lines.start - height // 2, animate=False)
+            self.scroll_to(y=lines.start - height // 2, animate=False, force=True)
 
     def _strip(self, line: Sequence[ink.Segment]) -> Strip:
         return Strip(
