@@ -202,7 +202,7 @@ def test_every_shipped_recipe_is_good(name: str, tmp_path: Path):
 def test_a_shipped_recipe_that_is_not_there_is_told():
     with pytest.raises(NotFoundError, match="there is no recipe 'zzz'; `lmwb recipes` lists those that come with lmwb"):
         recipe_text("zzz")
-    with pytest.raises(NotFoundError, match="there is no recipe 'quickstrat'; did you mean 'quickstart'?"):
+    with pytest.raises(NotFoundError, match="there is no recipe 'quickstrat'; did you mean 'quickstart'"):
         find_recipe("quickstrat")
 
 

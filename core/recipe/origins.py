@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..errors import RecipeError, ValueInRecipeError
-from .lines import KeyPath, is_table
+from .lines import KeyPath, is_list, is_table
 
 FILE_NAME = "origins.json"
 
@@ -21,8 +21,8 @@ def paths_in(table: Mapping[str, object], above: KeyPath = ()) -> Iterator[KeyPa
         yield path
         if is_table(value):
             yield from paths_in(value, path)
-        elif isinstance(value, list):
-            for position, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType]
+        elif is_list(value):
+            for position, item in enumerate(value):
                 if is_table(item):
                     yield (*path, position)
                     yield from paths_in(item, (*path, position))
