@@ -139,10 +139,10 @@ def clusters(trace: TokenTrace) -> Iterator[Cluster]:
     first, pending = 0, b""
     for position, token_id in enumerate(map(int, trace.ids)):
         piece = trace.pieces.get(token_id, b"")
-        if token_id in trace.special:
+        if token_id in trace.special or not piece:
             if pending:
                 yield _broken(first, position, pending)
-            yield Cluster(position, position + 1, printable(piece.decode("utf-8", "replace")), 0, True)
+            yield Cluster(position, position + 1, piece_text(piece, token_id), 0, token_id in trace.special)
             first, pending = position + 1, b""
             continue
         pending += piece

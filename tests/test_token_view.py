@@ -65,6 +65,7 @@ def test_all_is_shown_in_order_within_the_width(pieces: list[bytes], width: int,
             shown[segment.cluster] = shown.get(segment.cluster, "") + segment.text
     for index, cluster in enumerate(layout.clusters):
         assert shown.get(index, "").rstrip("₀₁₂₃₄₅₆₇₈₉") == cluster.text.rstrip("₀₁₂₃₄₅₆₇₈₉")
+        assert cluster.text
     order = [segment.cluster for line in layout.lines for segment in line]
     assert order == sorted(order)
     assert layout.clusters == tuple(clusters(trace))
@@ -110,6 +111,14 @@ def test_the_prompt_has_no_colours_and_special_tokens_their_own_look() -> None:
     assert inks[:2] == [PROMPT, PROMPT]
     assert inks[2].background is not None
     assert inks[3].italic
+
+
+def test_a_token_without_text_is_shown_by_its_number() -> None:
+    assert plain(token_lines(make([b"a", b"\xe4", b"", b"b"], special=frozenset([3])), 40)) == ["a<E4><id 2>b"]
+
+
+def test_a_very_long_token_is_broken_into_lines() -> None:
+    assert len(token_lines(make([b"x" * 20_000]), 2).lines) == 10_000
 
 
 def test_escape_sequences_and_markup_are_shown_as_text() -> None:
