@@ -100,9 +100,17 @@ def smooth(y: ArrayLike, weight: float) -> Floats:
     if not 0 <= weight < 1:
         raise ValueError(f"a smoothing weight is at least 0 and below 1, not {weight}")
     values = np.asarray(y, np.float64)
+    if not len(values):
+        return values
     usable = np.abs(values) <= LARGEST
-    if weight == 0 or not len(values):
+    if weight == 0:
         return np.where(usable, values, np.nan)
+    if usable.all():
+        total = _decayed_sum(values, weight)
+        total *= 1 - weight
+        start = total[: _memory(weight)]
+        start /= 1 - weight ** np.arange(1, len(start) + 1)  # what the missing past would have weighed
+        return total
     total = _decayed_sum(np.where(usable, values, 0.0), weight)
     count = _decayed_sum(usable.astype(np.float64), weight)
     return np.where(usable, total / np.where(usable, count, 1.0), np.nan)
@@ -144,10 +152,17 @@ def _decayed_sum(values: Floats, weight: float) -> Floats:
     that nothing overflows.
     """
     n = len(values)
-    length = max(1, min(n, math.ceil(math.log(1e-40) / math.log(weight))))
-    chunks = np.zeros((math.ceil(n / length), length))
-    chunks.flat[:n] = values
+    length = min(n, _memory(weight))
+    sums = np.zeros((math.ceil(n / length), length))
+    sums.flat[:n] = values
     decay = weight ** np.arange(length)  # (length,)
-    local = np.cumsum(chunks / decay, axis=1) * decay
-    local[1:] += local[:-1, -1:] * (decay * weight)
-    return local.ravel()[:n]
+    sums /= decay
+    np.cumsum(sums, axis=1, out=sums)
+    sums *= decay
+    sums[1:] += sums[:-1, -1:].copy() * (decay * weight)
+    return sums.ravel()[:n]
+
+
+def _memory(weight: float) -> int:
+    """After how many measurements one is forgotten, far below rounding."""
+    return max(1, math.ceil(math.log(1e-40) / math.log(weight)))
