@@ -10,6 +10,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from .recipe import LoadedRecipe, origins
 
 RECIPE_NAME = "recipe.toml"
 LOG_NAME = "log.txt"
+_PATIENCE_SECONDS = 15.0
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
@@ -85,9 +87,7 @@ def log_file(run: Run) -> Path:
 
 def _start(home: Home, run_id: int, folder: Path) -> Run:
     """Start the supervisor, which holds the run's lock from before it begins until after it ends."""
-    lock = take_lock(folder)
-    if lock is None:
-        raise UsageError(f"another process works on run {folder.name} already")
+    lock = _patiently(folder)
     try:
         with closing(open_database(home)) as connection:
             attempt_id = begin_attempt(connection, run_id, this_machine())
@@ -106,6 +106,16 @@ def _start(home: Home, run_id: int, folder: Path) -> Run:
         os.close(lock)
     with closing(History(home)) as history:
         return history.run(run_id)
+
+
+def _patiently(folder: Path) -> int:
+    """The run's lock; a process that has told its end may hold it for a moment longer."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (lock := take_lock(folder)) is None:
+        if time.monotonic() > deadline:
+            raise UsageError(f"another process works on run {folder.name} already")
+        time.sleep(0.05)
+    return lock
 
 
 def _worker_environment() -> dict[str, str]:

@@ -68,7 +68,7 @@ def test_the_built_in_corpus_is_python_documentation():
     documents = read_documents("python-reference", "text", "file")
     assert len(documents) > 50
     assert sum(map(len, documents)) > 400_000
-    assert any("The \"with\" statement" in document for document in documents)
+    assert any('The "with" statement' in document for document in documents)
 
 
 @pytest.mark.parametrize(

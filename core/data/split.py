@@ -17,7 +17,7 @@ def set_aside(documents: Sequence[str], share: float, seed: int) -> tuple[list[s
     """
     if share == 0:
         return list(documents), []
-    count = round(len(documents) * share)
+    count = min(round(len(documents) * share), len(documents) - 1)
     if count < 2:
         return _cut_ends(documents, share)
     chosen = set(random.Random(f"validation {seed}").sample(range(len(documents)), count))

@@ -6,6 +6,7 @@ step, and whoever walks through the steps logs, evaluates and saves.
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from ..recipe.schema import Train
 from .objectives import Batch, Objective
 from .optimizers import make_optimizer
 from .plan import Plan
-from .randomness import derived_seed
+from .randomness import derived_seed, seed_device
 from .schedules import learning_rate
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -63,8 +64,9 @@ class Loop:
         """Make the steps that follow step `after`, one at a time."""
         for number in range(after + 1, self.plan.total + 1):
             began = time.perf_counter()
-            self.model.train()
-            torch.manual_seed(derived_seed(self.plan.seed, "dropout", number))
+            if not self.model.training:  # somebody has evaluated meanwhile; setting it walks through all modules
+                self.model.train()
+            seed_device(self._device, derived_seed(self.plan.seed, "dropout", number))
             batches = [self._objective.collate(rows) for rows in self.plan.micro_batches(number)]
             loss = self._gradient(batches)
             rate = learning_rate(self._settings, number, self.plan.total)
@@ -91,7 +93,7 @@ class Loop:
             self._scaler.unscale_(self.optimizer)
         limit = self._settings.clip if self._settings.clip is not None else float("inf")
         norm = nn.utils.clip_grad_norm_(self._weights, limit)
-        bad = ~(torch.isfinite(norm) & torch.isfinite(loss))
+        bad = ~torch.isfinite(norm + loss)
         if self._scaler is not None:
             self._scaler.step(self.optimizer)
             self._scaler.update()
@@ -117,6 +119,6 @@ class Loop:
             self._scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The number type of the forward pass."""
-    return torch.autocast(device.type, _AUTOCAST.get(precision), enabled=precision in _AUTOCAST)
+    return torch.autocast(device.type, _AUTOCAST[precision]) if precision in _AUTOCAST else nullcontext()

@@ -12,11 +12,11 @@ def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
     Weight decay applies to matrices only, not to biases and norms (Loshchilov & Hutter 2019).
     """
     trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    groups = [
-        {"params": [weight for weight in trainable if weight.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [weight for weight in trainable if weight.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    groups = [{"params": trainable, "weight_decay": 0.0}]
+    if settings.weight_decay:
+        matrices = [weight for weight in trainable if weight.ndim >= 2]
+        others = [weight for weight in trainable if weight.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     fused = all(weight.device.type in ("cuda", "cpu") for weight in trainable)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=fused)

@@ -18,3 +18,12 @@ def derived_seed(seed: int, *purpose: str | int) -> int:
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
     """A CPU generator of its own for one purpose."""
     return torch.Generator().manual_seed(derived_seed(seed, *purpose))
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Set the generators that dropout draws from; `torch.manual_seed` does the same in 170 µs instead of 1."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

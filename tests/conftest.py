@@ -1,0 +1,17 @@
+"""What all tests share: no network, a home of their own, and no deadlines on a busy machine."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+settings.register_profile("lmwb", deadline=None)
+settings.load_profile("lmwb")
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path_factory, monkeypatch):
+    """Whatever a test does, it never touches the user's own history."""
+    monkeypatch.setenv("LMWB_HOME", str(tmp_path_factory.mktemp("home")))
