@@ -82,6 +82,22 @@ async def test_zooming_out_far_enough_shows_everything_again() -> None:
         assert chart.frame == whole
 
 
+async def test_zooming_stays_within_the_data_and_can_always_be_undone() -> None:
+    app = Viewer()
+    async with app.run_test(size=(80, 16)) as pilot:
+        chart = app.query_one(Chart)
+        chart.show([curve(1000)])
+        await pilot.pause()
+        for _ in range(200):
+            chart.zoom(2)
+            chart.pan(-1)
+        for _ in range(200):
+            assert chart.frame is not None
+            assert chart.frame.x0 >= 0
+            chart.zoom(0.5)
+        assert chart.view.x0 is None
+
+
 async def test_zooming_keeps_the_cursor_in_sight() -> None:
     app = Viewer()
     async with app.run_test(size=(80, 16)) as pilot:
@@ -133,6 +149,21 @@ async def test_new_points_repaint_few_cells(monkeypatch: pytest.MonkeyPatch) -> 
         assert regions == []
         chart.show([curve(1640)])
         assert 0 < sum(region.area for region in regions) < 120
+
+
+async def test_the_y_axis_is_kept_for_the_same_curves_only() -> None:
+    app = Viewer()
+    async with app.run_test(size=(80, 16)) as pilot:
+        chart = app.query_one(Chart)
+        first, second, other = (Series(name, np.arange(9), np.linspace(0, top, 9)) for name, top in
+                                (("a", 10), ("a", 7), ("b", 7)))  # fmt: skip
+        tops = []
+        for series in (first, second, other):
+            chart.show([series])
+            await pilot.pause()
+            assert chart.frame is not None
+            tops.append(chart.frame.y1)
+        assert tops == [10, 10, 7]
 
 
 async def test_foreign_names_do_no_harm() -> None:

@@ -23,6 +23,9 @@ ASCII_MARKERS = "*^#%vo+x"
 SERIES_COLOURS = 8
 """Series colours repeat after this many; markers do too."""
 
+_NEAR = 12
+"""Cells; see `changes`."""
+
 
 class Part(IntEnum):
     """What a cell belongs to; series colours follow, see `series_part`."""
@@ -184,8 +187,10 @@ def draw(
     pointer = None if cursor is None else _nearest(series, cursor)
     _y_axis(grid, frame, ascii_only, guides and frame.rows >= 8)
     _x_axis(grid, frame, x_label, duration, pointer, ascii_only)
-    for one in sorted(series, key=lambda s: not s.faint):
-        _line(grid, frame, one, ascii_only)
+    bad = [(one, _line(grid, frame, one, ascii_only)) for one in sorted(series, key=lambda s: not s.faint)]
+    for one, where in bad:
+        if not one.faint:
+            _gaps(grid, frame, one, where, ascii_only)
     for one in series:
         _markers(grid, frame, one, ascii_only)
     if pointer is not None:
@@ -195,14 +200,19 @@ def draw(
 
 
 def changes(old: Grid, new: Grid) -> list[tuple[int, int, int]] | None:
-    """Where two grids differ: (row, first column, column after the last) per row; None if their sizes differ."""
+    """Where two grids differ: (row, first column, column after the last) each; None if their sizes differ.
+
+    Cells between two changes that are near each other count as changed: to go there costs more than to repeat them.
+    """
     if old.characters.shape != new.characters.shape:
         return None
     different = (old.characters != new.characters) | (old.parts != new.parts)
     spans: list[tuple[int, int, int]] = []
     for row in np.flatnonzero(different.any(axis=1)).tolist():
         where = np.flatnonzero(different[row])
-        spans.append((row, int(where[0]), int(where[-1]) + 1))
+        cuts = np.flatnonzero(np.diff(where) > _NEAR)
+        firsts, lasts = where[np.append(0, cuts + 1)], where[np.append(cuts, len(where) - 1)]
+        spans.extend((row, first, last + 1) for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True))
     return spans
 
 
@@ -278,7 +288,8 @@ def _x_axis(grid: Grid, frame: Frame, x_label: str, duration: bool, pointer: flo
             taken.append(range(start, grid.put(bottom + lined, start, label, part)))
 
 
-def _line(grid: Grid, frame: Frame, series: Series, ascii_only: bool) -> None:
+def _line(grid: Grid, frame: Frame, series: Series, ascii_only: bool) -> NDArray[np.bool_]:
+    """The curve; (columns,) bool, where it has values that can't be drawn."""
     across, down = (1, 2) if ascii_only else (2, 4)
     part = raster.columns(series, frame.x0, frame.x1, across * frame.columns, frame.log_y)
     covered = raster.dots(part, frame.height(frame.y0), frame.height(frame.y1), down * frame.rows)
@@ -287,12 +298,15 @@ def _line(grid: Grid, frame: Frame, series: Series, ascii_only: bool) -> None:
     drawn = characters != " "
     grid.characters[area][drawn] = characters[drawn]
     grid.parts[area][drawn] = series_part(series.colour, series.faint)
-    if series.faint:
-        return
-    bad = part.bad.reshape(frame.columns, across).any(axis=1)
+    return np.asarray(part.bad.reshape(frame.columns, across).any(axis=1))
+
+
+def _gaps(grid: Grid, frame: Frame, series: Series, bad: NDArray[np.bool_], ascii_only: bool) -> None:
+    """A sign on the floor in each column marked in `bad`."""
     for column in np.flatnonzero(bad).tolist():
-        sign = "!" if ascii_only else "✗"
-        grid.put(frame.top + frame.rows - 1, frame.left + column, sign, series_part(series.colour))
+        grid.put(
+            frame.top + frame.rows - 1, frame.left + column, "!" if ascii_only else "✗", series_part(series.colour)
+        )
 
 
 def _markers(grid: Grid, frame: Frame, series: Series, ascii_only: bool) -> None:

@@ -72,9 +72,10 @@ class Chart(Widget, can_focus=True):
         x0, x1 = self.view.x0, self.view.x1
         if x0 is not None and x1 is not None and old is not None and new is not None and old <= x1 < new:
             self._set_x(new - (x1 - x0), new)
+        same = title == self._title and {s.name for s in series} == {s.name for s in self._series}
         self._series = tuple(series)
         self._title, self._x_label, self._x_end, self._duration = title, x_label, x_end, duration
-        self._redraw()
+        self._redraw(fit=not same)
 
     def zoom(self, factor: float) -> None:
         """Show a `factor`-th of the x axis, around the cursor if there is one, else keeping the right end."""
@@ -83,14 +84,15 @@ class Chart(Widget, can_focus=True):
             return
         length = (frame.x1 - frame.x0) / factor
         low, high = self._whole()
+        if length < 1e-6 * (high - low):
+            return
         if length >= high - low:
             self._set_x(None, None)
         else:
-            right = min(frame.x1, high)
-            if self.cursor is not None:
-                right = self.cursor + (frame.x1 - self.cursor) / factor
+            right = frame.x1 if self.cursor is None else self.cursor + (frame.x1 - self.cursor) / factor
+            right = min(max(right, low + length), high)
             self._set_x(right - length, right)
-        self._redraw()
+        self._redraw(fit=True)
 
     def pan(self, fraction: float) -> None:
         """Move the view by a fraction of its width, positive to the right; stops at the data's ends."""
@@ -101,17 +103,17 @@ class Chart(Widget, can_focus=True):
         low, high = self._whole()
         x0 = min(max(frame.x0 + fraction * length, low), max(low, high - length))
         self._set_x(x0, x0 + length)
-        self._redraw()
+        self._redraw(fit=True)
 
     def reset_view(self) -> None:
         """Show everything."""
         self._set_x(None, None)
-        self._redraw()
+        self._redraw(fit=True)
 
     def toggle_log(self) -> None:
         """Logarithmic y axis on and off."""
         self.view = View(self.view.x0, self.view.x1, log_y=not self.view.log_y)
-        self._redraw()
+        self._redraw(fit=True)
 
     def move_cursor(self, columns: int) -> None:
         """Move the marked x value by so many columns, from sample to sample; at first it is the latest."""
@@ -162,18 +164,18 @@ class Chart(Widget, can_focus=True):
         inks = series_inks(depth, dark=background.brightness < 0.5, background=background.hex6)
         self._styles = {part: rich_style(ink) for part, ink in inks.items()}
 
-    def _redraw(self) -> None:
-        """Draw, and repaint the cells that look different."""
+    def _redraw(self, fit: bool = False) -> None:
+        """Draw, and repaint the cells that look different; with `fit` on a y axis that is chosen afresh."""
         if not self.is_attached or not self.size:
             return
-        old, self._grid = self._grid, self._drawn()
+        old, self._grid = self._grid, self._drawn(None if fit else self._grid.frame)
         spans = changes(old, self._grid)
         if spans is None:
             self.refresh()
         elif spans:
             self.refresh(*(Region(x0, y, x1 - x0, 1) for y, x0, x1 in spans))
 
-    def _drawn(self) -> Grid:
+    def _drawn(self, kept: Frame | None) -> Grid:
         width, height = self.size
         grid = draw(
             self._series,
@@ -184,7 +186,7 @@ class Chart(Widget, can_focus=True):
             x_label=self._x_label,
             x_end=self._x_end,
             duration=self._duration,
-            kept=self._grid.frame,
+            kept=kept,
             cursor=self.cursor,
             ascii_only=self._ascii_only,
         )
