@@ -74,6 +74,10 @@ def run(words: Sequence[str]) -> int:
         code = app(list(words), prog_name="lmwb", standalone_mode=False)
         sys.stdout.flush()
         return code or ExitCode.OK
+    except SystemExit as leaving:  # typer's answer to a broken pipe
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
+        return _reader_left()
     except BrokenPipeError:
         return _reader_left()
     except (typer.Abort, KeyboardInterrupt):
@@ -113,7 +117,7 @@ def _complain(sentence: str, code: ExitCode) -> int:
 
 def _reader_left() -> int:
     """Whoever read our output has gone; keep Python from trying to write the rest at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return ExitCode.OK
 
 

@@ -31,7 +31,6 @@ def _stage_facts(run: Run, stage: Stage, history: History) -> dict[str, Any]:
     for each in checkpoints:
         del each["created_us"]
     sample = last_sample(history, stage)
-    text = history.sample(sample.id).text() if sample else None
     return {
         "name": stage.name,
         "kind": stage.kind,
@@ -40,7 +39,9 @@ def _stage_facts(run: Run, stage: Stage, history: History) -> dict[str, Any]:
         "results": stage.summary,
         "metrics": {name: asdict(latest) for name, latest in history.metrics(stage.id).items()},
         "checkpoints": checkpoints,
-        "last_sample": {"step": sample.step, "prompt": sample.prompt, "text": text} if sample else None,
+        "last_sample": {"step": sample.step, "prompt": sample.prompt, "text": _text(history, sample)}
+        if sample
+        else None,
     }
 
 
@@ -72,7 +73,9 @@ def _lines(run: Run, history: History) -> Iterator[str]:
     if path := history.recipe_path(run.id):
         yield _row("recipe", str(path))
     if environment := history.environment(run.id):
-        yield _row("ran on", "  ".join(f"{name} {value}" for name, value in environment.items() if _short(value)))
+        yield _row(
+            "ran on", "  ".join(f"{name} {_fact(name, value)}" for name, value in environment.items() if _short(value))
+        )
     for stage in history.stages(run.id):
         yield ""
         yield from _stage_lines(run, stage, history)
@@ -91,12 +94,23 @@ def _stage_lines(run: Run, stage: Stage, history: History) -> Iterator[str]:
         best = "  best" if each.best else ""
         yield _row("checkpoint", f"step {each.step}{best}  {words.size(each.size)}  {each.path}")
     if sample := last_sample(history, stage):
-        text = history.sample(sample.id).text()
-        yield _row("sample", f"step {sample.step}: {shorten(text, 400)}")
+        yield _row("sample", f"step {sample.step}: {shorten(_text(history, sample) or 'the record is damaged', 400)}")
+
+
+def _text(history: History, sample: SampleEntry) -> str | None:
+    """The prompt and what the model made of it; None if the record is damaged."""
+    try:
+        return history.sample(sample.id).text()
+    except ValueError:
+        return None
 
 
 def _row(name: str, value: str) -> str:
-    return f"  {name:<22} {value}".rstrip()
+    return f"  {name:<26} {value}".rstrip()
+
+
+def _fact(name: str, value: object) -> str:
+    return words.size(value) if name.endswith("_bytes") and isinstance(value, int) else str(value)
 
 
 def _short(value: object) -> bool:

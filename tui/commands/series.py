@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ...core.errors import NotFoundError
+from ...core.errors import MachineError, NotFoundError
 from .options import JsonOption, RunArgument
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ def metrics(
     with closing(History(context.obj)) as history:
         run = history.find(reference)
         chosen = list(_chosen(history, run, stage, metric or ()))
-        (_print_csv if form == "csv" else _print_series)(
-            (one.name, name, history.points(one.id, name)) for one, name in chosen
-        )
+        series = [(one.name, name, history.points(one.id, name)) for one, name in chosen]
+    (_print_csv if form == "csv" else _print_series)(series)
+    if damaged := sum(points.damaged for _, _, points in series):
+        raise MachineError(f"{damaged} measurements cannot be read: their blocks are damaged; all others are printed")
 
 
 def sample(
@@ -57,7 +58,10 @@ def sample(
     with closing(History(context.obj)) as history:
         run = history.find(reference)
         one, entry = _entry(history, run, stage, step, prompt)
-        trace = history.sample(entry.id)
+        try:
+            trace = history.sample(entry.id)
+        except ValueError as error:
+            raise MachineError(str(error)) from error
     if as_json:
         where = {"run": run.uid, "stage": one.name, "step": entry.step, "prompt_number": prompt, "prompt": entry.prompt}
         print_json({**where, "text": trace.text(), "tokens": _tokens(trace)})
@@ -88,7 +92,7 @@ def _chosen(history: "History", run: "Run", stage: str | None, names: Sequence[s
         yield from ((one, name) for name in there if not names or name in names)
 
 
-def _print_csv(series: Iterator[tuple[str, str, "Points"]]) -> None:
+def _print_csv(series: Sequence[tuple[str, str, "Points"]]) -> None:
     import csv
 
     from .output import iso
@@ -100,7 +104,7 @@ def _print_csv(series: Iterator[tuple[str, str, "Points"]]) -> None:
         writer.writerows((stage, metric, step, iso(t_us), repr(value)) for step, t_us, value in rows)
 
 
-def _print_series(series: Iterator[tuple[str, str, "Points"]]) -> None:
+def _print_series(series: Sequence[tuple[str, str, "Points"]]) -> None:
     from .output import print_json
 
     print_json(
@@ -111,6 +115,7 @@ def _print_series(series: Iterator[tuple[str, str, "Points"]]) -> None:
                 "steps": points.steps.tolist(),
                 "times_us": points.times.tolist(),
                 "values": points.values.tolist(),
+                "damaged": points.damaged,
             }
             for stage, metric, points in series
         ]

@@ -1,12 +1,14 @@
 """A run in one picture that keeps up with it: state, progress, loss curve, last sample."""
 
+import contextlib
 import shutil
 import sys
 import time
 from collections.abc import Callable
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from ...core.history.queries import OPEN_STATES, History, Run, Stage
 from ...core.text import printable
@@ -19,7 +21,7 @@ from ..pictures.tokens import token_lines
 from .following import Look, facts, results
 from .report import last_sample
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 1.0
 _CURVES = ("train/loss", "validation/loss")
 _BOLD, _DIM = Ink(bold=True), Ink(dim=True)
 
@@ -37,18 +39,15 @@ def watch_live(history: History, find: Callable[[], Run]) -> None:
     console, depth = _console(), colour_depth()
     seen: tuple[int, tuple[int, int], str] | None = None
     run = find()
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    with contextlib.suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             run = find()
             now = (history.version(), (console.width, console.height), run.state)
             if now != seen:
                 seen = now
                 lines = picture(history, run, console.width, console.height, depth)
-                live.update(Group(*map(rich_text, lines)), refresh=True)
-            try:
-                time.sleep(_POLL_SECONDS)
-            except KeyboardInterrupt:
-                return
+                live.update(Text("\n").join(map(rich_text, lines)), refresh=True)
+            time.sleep(_POLL_SECONDS)
 
 
 def picture(history: History, run: Run, width: int, height: int, depth: Depth) -> list[Line]:
@@ -65,10 +64,12 @@ def picture(history: History, run: Run, width: int, height: int, depth: Depth) -
 
 def _head(history: History, run: Run, stage: Stage, width: int) -> list[Line]:
     latest = history.metrics(stage.id).get("validation/perplexity")
-    where = "  ".join(filter(None, (run.stage, run.phase))) if run.state in OPEN_STATES else words.cause(run)
-    told = (
-        facts(Look(run, latest.value if latest else None, ())) if run.state in OPEN_STATES else results(stage.summary)
-    )
+    is_open = run.state in OPEN_STATES
+    where = "  ".join(filter(None, (run.stage, run.phase if is_open else "")))
+    if run.state in ("failed", "died"):
+        where = words.cause(run)
+    perplexity = latest.value if latest else None
+    told = facts(Look(run, perplexity, ())) if is_open else results(stage.summary)
     lines: list[Line] = [
         (
             Segment(_cut(f"{run.name}  {run.uid}", width - 12), _BOLD),
@@ -77,7 +78,7 @@ def _head(history: History, run: Run, stage: Stage, width: int) -> list[Line]:
         (Segment(_cut(where, width), _DIM),),
         (Segment(_cut(told or "no figures yet", width)),),
     ]
-    if run.total and run.state in OPEN_STATES:
+    if run.total and is_open:
         done = round(width * min(1.0, run.step / run.total))
         lines.append((Segment("━" * done), Segment("─" * (width - done), _DIM)))
     return lines
@@ -100,7 +101,10 @@ def _sample(history: History, stage: Stage, width: int, height: int, depth: Dept
     entry = last_sample(history, stage)
     if entry is None:
         return []
-    layout = token_lines(history.sample(entry.id), width, depth=depth)
+    try:
+        layout = token_lines(history.sample(entry.id), width, depth=depth)
+    except ValueError as error:
+        return [(Segment(_cut(str(error), width), _DIM),)]
     return [(Segment(f"step {entry.step}", _DIM),), *layout.lines[: height - 1]]
 
 
