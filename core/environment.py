@@ -4,6 +4,8 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,15 @@ from typing import Any
 _PACKAGES = ("lmwb", "torch", "transformers", "tokenizers", "datasets", "numpy", "safetensors", "sqlite-utils")
 _GIT_SECONDS = 2.0
 _DIFF_BYTES = 5_000_000
+_UNTRACKED = 200
 
 
 def describe(code: Path, device: str) -> tuple[dict[str, Any], bytes | None]:
-    """The facts, as JSON values, and the uncommitted changes of the git checkout around `code`, if any."""
+    """The facts, as JSON values, and the uncommitted changes of the git checkout around `code`, if any.
+
+    Git is given two seconds in all. Changes of more than 5 MB are left out, and of the files that git does not
+    know only the first 200 names are kept; ``git_diff_left_out`` and ``git_untracked_total`` tell.
+    """
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -30,27 +37,49 @@ def describe(code: Path, device: str) -> tuple[dict[str, Any], bytes | None]:
 
 
 def _git(code: Path) -> tuple[dict[str, Any], bytes | None]:
-    commit = _ask_git(code, "rev-parse", "HEAD")
+    """The commit, what differs from it, and what git does not know of, as far as git tells it in time."""
+    deadline = time.monotonic() + _GIT_SECONDS
+    commit = _ask_git(code, deadline, "rev-parse", "HEAD")
     if commit is None:
         return {}, None
-    diff = _ask_git(code, "diff", "--no-ext-diff", "HEAD") or b""
-    untracked = (_ask_git(code, "ls-files", "--others", "--exclude-standard") or b"").decode(errors="replace")
+    diff = _ask_git(code, deadline, "diff", "--no-ext-diff", "--no-textconv", "HEAD")
+    listing = _ask_git(code, deadline, "ls-files", "-z", "--others", "--exclude-standard", "--full-name", "--", ":/")
+    untracked = (listing or b"").decode(errors="replace").split("\0")[:-1]
+    left_out = diff is None or len(diff) > _DIFF_BYTES
     facts = {
         "git_commit": commit.decode().strip(),
-        "git_dirty": bool(diff or untracked),
-        "git_untracked": untracked.splitlines()[:200],
-        "git_diff_left_out": len(diff) > _DIFF_BYTES,
+        "git_dirty": left_out or bool(diff or untracked),
+        "git_untracked": untracked[:_UNTRACKED],
+        "git_untracked_total": None if listing is None else len(untracked),
+        "git_diff_left_out": left_out,
     }
-    return facts, diff if 0 < len(diff) <= _DIFF_BYTES else None
+    return facts, None if left_out else diff or None
 
 
-def _ask_git(code: Path, *arguments: str) -> bytes | None:
+def _ask_git(code: Path, deadline: float, *arguments: str) -> bytes | None:
+    """What git prints, cut off where it gets too long to keep; None if it fails or takes too long."""
     try:
-        return subprocess.run(
-            ["git", "-C", str(code), *arguments], capture_output=True, timeout=_GIT_SECONDS, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
+        process = subprocess.Popen(
+            ["git", "-C", str(code), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # never stand in the way of the user's own git
+        )
+    except OSError:
         return None
+    with process:
+        assert process.stdout is not None
+        watch = threading.Timer(max(0.0, deadline - time.monotonic()), process.kill)
+        watch.start()
+        try:
+            output = process.stdout.read(_DIFF_BYTES + 1)
+            if len(output) > _DIFF_BYTES:
+                process.kill()
+                return output
+            return output if process.wait() == 0 else None
+        finally:
+            watch.cancel()
 
 
 def _version(package: str) -> str | None:

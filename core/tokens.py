@@ -4,15 +4,19 @@ A `TokenTrace` is what sampling records and what every view of coloured tokens r
 tokens that only together form characters, so that bytes never show as broken text.
 """
 
+import codecs
 import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .text import printable
+
+_DECODER = codecs.getincrementaldecoder("utf-8")
 
 
 @dataclass(frozen=True)
@@ -63,26 +67,25 @@ class TokenTrace:
     def to_bytes(self) -> bytes:
         """Compressed, about 30 bytes a token with 8 alternatives."""
         n, k = self.alternative_ids.shape if len(self) else (0, 0)
-        head = json.dumps(
-            {
-                "n": n,
-                "k": k,
-                "prompt": self.prompt_length,
-                "special": sorted(self.special),
-                "pieces": {str(i): piece.decode("latin-1") for i, piece in sorted(self.pieces.items())},
-            },
-            separators=(",", ":"),
-        ).encode()
-        columns = (
-            self.ids.astype("<u4"),
-            self.logprob.astype("<f4"),
-            self.rank.astype("<u4"),
-            self.entropy.astype("<f2"),
-            self.alternative_ids.astype("<u4"),
-            self.alternative_logprob.astype("<f2"),
-        )
-        body = b"".join(column.tobytes() for column in columns)
-        return zlib.compress(len(head).to_bytes(4, "little") + head + body, 6)
+        known = sorted({*map(int, self.ids), *map(int, self.alternative_ids.ravel()), *self.pieces, *self.special})
+        pieces = [self.pieces.get(token_id) for token_id in known]
+        sizes = [0 if piece is None else len(piece) + 1 for piece in pieces]
+        head = {"n": n, "k": k, "prompt": self.prompt_length, "special": sorted(self.special), "known": len(known)}
+        table = np.array(known, np.uint32)
+        with np.errstate(over="ignore"):  # too small for half precision is as good as impossible
+            columns = (
+                np.diff(table, prepend=np.uint32(0)),
+                np.array(sizes, np.uint32),
+                np.searchsorted(table, self.ids).astype(np.uint32),
+                self.logprob.astype(np.float32),
+                self.rank.astype(np.uint32),
+                self.entropy.astype(np.float16),
+                np.searchsorted(table, self.alternative_ids[:n]).astype(np.uint32),
+                self.alternative_logprob[:n].astype(np.float16),
+            )
+        text = json.dumps(head, separators=(",", ":")).encode()
+        body = b"".join([*map(_shuffled, columns), *(piece for piece in pieces if piece is not None)])
+        return zlib.compress(len(text).to_bytes(4, "little") + text + body, 9)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "TokenTrace":
@@ -92,27 +95,46 @@ class TokenTrace:
             ValueError: the bytes are damaged.
         """
         try:
-            raw = zlib.decompress(data)
-            size = int.from_bytes(raw[:4], "little")
-            head = json.loads(raw[4 : 4 + size])
-            n, k = head["n"], head["k"]
-            counts = (("<u4", n), ("<f4", n), ("<u4", n), ("<f2", n), ("<u4", n * k), ("<f2", n * k))
-            position, columns = 4 + size, []
-            for kind, count in counts:
-                columns.append(np.frombuffer(raw, kind, count, position))
-                position += np.dtype(kind).itemsize * count
-        except (zlib.error, KeyError, ValueError) as error:
+            return cls._read(zlib.decompress(data))
+        except (zlib.error, ValueError, LookupError, TypeError, OverflowError) as error:
             raise ValueError(f"a recorded sample is damaged: {error}") from None
+
+    @classmethod
+    def _read(cls, raw: bytes) -> "TokenTrace":
+        position = 4 + int.from_bytes(raw[:4], "little")
+        head = json.loads(raw[4:position])
+        n, k, known = (int(head[name]) for name in ("n", "k", "known"))
+
+        def column(kind: str, count: int) -> NDArray[Any]:
+            nonlocal position
+            size = np.dtype(kind).itemsize
+            places = np.frombuffer(raw, np.uint8, size * count, position).reshape(size, count)
+            position += size * count
+            return np.ascontiguousarray(places.T).view(kind).ravel()
+
+        table = np.cumsum(column("<u4", known), dtype=np.uint32)
+        sizes = column("<u4", known)
+        ids = table[column("<u4", n)]
+        logprob, rank, entropy = column("<f4", n), column("<u4", n), column("<f2", n)
+        alternative_ids = table[column("<u4", n * k)].reshape(n, k)
+        alternative_logprob = column("<f2", n * k).reshape(n, k)
+        ends = position + np.cumsum(np.maximum(sizes, 1).astype(np.int64) - 1)
+        if len(raw) != (ends[-1] if known else position):
+            raise ValueError(f"{len(raw)} bytes")
         return cls(
-            ids=columns[0].astype(np.uint32),
-            prompt_length=head["prompt"],
-            logprob=columns[1].astype(np.float32),
-            rank=columns[2].astype(np.uint32),
-            entropy=columns[3].astype(np.float32),
-            alternative_ids=columns[4].reshape(n, k).astype(np.uint32),
-            alternative_logprob=columns[5].reshape(n, k).astype(np.float32),
-            pieces={int(i): piece.encode("latin-1") for i, piece in head["pieces"].items()},
-            special=frozenset(head["special"]),
+            ids=ids,
+            prompt_length=int(head["prompt"]),
+            logprob=logprob.astype(np.float32),
+            rank=rank.astype(np.uint32),
+            entropy=entropy.astype(np.float32),
+            alternative_ids=alternative_ids,
+            alternative_logprob=alternative_logprob.astype(np.float32),
+            pieces={
+                int(token_id): raw[int(end) - int(size) + 1 : int(end)]
+                for token_id, size, end in zip(table, sizes, ends, strict=True)
+                if size
+            },
+            special=frozenset(map(int, head["special"])),
         )
 
 
@@ -139,19 +161,21 @@ def clusters(trace: TokenTrace) -> Iterator[Cluster]:
     first, pending = 0, b""
     for position, token_id in enumerate(map(int, trace.ids)):
         piece = trace.pieces.get(token_id, b"")
-        if token_id in trace.special or not piece:
-            if pending:
-                yield _broken(first, position, pending)
-            yield Cluster(position, position + 1, piece_text(piece, token_id), 0, token_id in trace.special)
-            first, pending = position + 1, b""
+        special = token_id in trace.special
+        if pending and (special or _breaks_off(pending, piece)):
+            yield _cluster(trace, first, position, pending)
+            first, pending = position, b""
+        if special:
+            name = printable(piece.decode("utf-8", "replace")) or piece_text(b"", token_id)
+            yield Cluster(position, position + 1, name, 0, True)
+        elif not _unfinished(pending + piece):
+            yield _cluster(trace, first, position + 1, pending + piece)
+        else:
+            pending += piece
             continue
-        pending += piece
-        if _incomplete(pending):
-            continue
-        yield _broken(first, position + 1, pending)
         first, pending = position + 1, b""
     if first < len(trace):
-        yield _broken(first, len(trace), pending)
+        yield _cluster(trace, first, len(trace), pending)
 
 
 def piece_text(piece: bytes, token_id: int) -> str:
@@ -159,9 +183,10 @@ def piece_text(piece: bytes, token_id: int) -> str:
     return printable(_decode(piece)) if piece else f"<id {token_id}>"
 
 
-def _broken(first: int, last: int, data: bytes) -> Cluster:
+def _cluster(trace: TokenTrace, first: int, last: int, data: bytes) -> Cluster:
     text = _decode(data)
-    return Cluster(first, last, printable(text), text.count("\n"), False)
+    shown = printable(text) if text else "".join(map(trace.piece, map(int, trace.ids[first:last])))
+    return Cluster(first, last, shown, text.count("\n"), False)
 
 
 def _decode(data: bytes) -> str:
@@ -178,10 +203,24 @@ def _decode(data: bytes) -> str:
     return "".join(shown)
 
 
-def _incomplete(data: bytes) -> bool:
-    """The bytes end within a character that later bytes can still complete."""
+def _unfinished(data: bytes) -> int:
+    """How many bytes at the end belong to a character that later bytes can still complete."""
+    decoder = _DECODER("replace")
+    decoder.decode(data)
+    return len(decoder.getstate()[0])
+
+
+def _breaks_off(pending: bytes, piece: bytes) -> bool:
+    """The piece does not go on with the character that `pending` ends in the middle of."""
+    character = pending[-_unfinished(pending) :]
     try:
-        data.decode()
+        _DECODER().decode(character + piece[: 4 - len(character)])
     except UnicodeDecodeError as error:
-        return error.reason == "unexpected end of data"
+        return error.start == 0
     return False
+
+
+def _shuffled(column: NDArray[Any]) -> bytes:
+    """All lowest bytes of the numbers, then all second ones, and so on: like stands beside like."""
+    little = np.ascontiguousarray(column, column.dtype.newbyteorder("<")).ravel()
+    return little.view(np.uint8).reshape(-1, column.itemsize).T.tobytes()

@@ -9,9 +9,10 @@ import fcntl
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 from ..errors import MachineError
 from ..home import Home
@@ -19,6 +20,12 @@ from ..home import Home
 SCHEMA_VERSION = 1
 """The number of migrations this lmwb knows; kept in the file as ``PRAGMA user_version``."""
 
+Task = Literal["open", "read", "write to"]
+_ADVICE: dict[Task, str] = {
+    "open": "move the file away or choose another home with --home",
+    "read": "move the file away or choose another home with --home",
+    "write to": "look at the disk's free space and the file's permissions",
+}
 _BUSY_SECONDS = 30.0
 _WAL_RESET_FIXED = (3, 51, 3)
 """Older SQLite can corrupt a WAL file when two connections write and checkpoint at once."""
@@ -29,6 +36,11 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def storable(text: str) -> str:
+    """The text as SQLite takes it: half surrogates, as in names that are no UTF-8, are written out (``\\udcff``)."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def open_database(home: Home) -> sqlite3.Connection:
     """A connection that may write, on a file whose schema is current; makes both if need be.
 
@@ -36,7 +48,17 @@ def open_database(home: Home) -> sqlite3.Connection:
         MachineError: the file cannot be opened, is no history, or was written by a newer lmwb.
     """
     home.create()
-    return _open(home.database)
+    with explained("open", home.database):
+        connection = _connect(home.database, read_only=False)
+        try:
+            version = _schema_version(connection, home.database)
+            _use_wal(connection)
+            if version != SCHEMA_VERSION:
+                _migrate(connection, home.database)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def open_for_reading(home: Home) -> sqlite3.Connection:
@@ -45,52 +67,59 @@ def open_for_reading(home: Home) -> sqlite3.Connection:
     Raises:
         MachineError: as `open_database`.
     """
-    if not home.database.exists() or _version_of(home.database) != SCHEMA_VERSION:
+    with explained("open", home.database):
+        if home.database.exists():
+            connection = _connect(home.database, read_only=True)
+            try:
+                if _schema_version(connection, home.database) == SCHEMA_VERSION:
+                    return connection
+            except BaseException:
+                connection.close()
+                raise
+            connection.close()
         open_database(home).close()
-    return _connect(home.database, read_only=True)
+        return _connect(home.database, read_only=True)
 
 
 @contextlib.contextmanager
-def writing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def writing(connection: sqlite3.Connection) -> Generator[sqlite3.Connection, None, None]:
     """A write transaction: all of it is kept, or none.
 
     It begins IMMEDIATE, so that waiting for another writer happens before anything was read.
+
+    Raises:
+        MachineError: the disk is full, or the file cannot be written to for another reason.
     """
-    with _one_writer(connection):
+    path = Path(connection.execute("PRAGMA database_list").fetchone()["file"])
+    with explained("write to", path), _one_writer(path):
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # some errors have rolled back already
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
 
-def _open(path: Path) -> sqlite3.Connection:
+@contextlib.contextmanager
+def explained(task: Task, path: Path) -> Generator[None, None, None]:
+    """Turn what the file or the disk refuses into a sentence; faults of our own stay what they are."""
     try:
-        connection = _connect(path, read_only=False)
-        _use_wal(connection)
-        if _user_version(connection) != SCHEMA_VERSION:
-            _migrate(connection, path)
-    except sqlite3.Error as error:
-        raise MachineError(
-            f"cannot open the history {path}: {error}; move the file away or choose another home with --home"
-        ) from None
-    return connection
+        yield
+    except (sqlite3.DatabaseError, OSError) as error:
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError):
+            raise
+        raise MachineError(f"cannot {task} the history {path}: {error}; {_ADVICE[task]}") from error
 
 
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
-    try:
-        uri = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-    except sqlite3.Error as error:
-        raise MachineError(f"cannot open the history {path}: {error}") from None
+    uri = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA journal_size_limit = 67108864")
     return connection
 
 
@@ -101,8 +130,8 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
@@ -111,37 +140,48 @@ def _user_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _version_of(path: Path) -> int:
-    with contextlib.closing(_connect(path, read_only=True)) as connection:
-        try:
-            return _user_version(connection)
-        except sqlite3.Error as error:
-            raise MachineError(f"cannot read the history {path}: {error}") from None
+def _schema_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The file's schema version, 0 for an empty file.
 
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply what is missing, in one transaction, after a backup copy of a file that has content."""
+    Raises:
+        MachineError: the file is another program's, or a newer lmwb's.
+    """
     version = _user_version(connection)
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "_sqlite_migrations" not in tables:
+        raise MachineError(f"{path} is no history of lmwb; move it away or choose another home with --home")
     if version > SCHEMA_VERSION:
         raise MachineError(
             f"the history {path} was written by a newer lmwb (schema {version}, this one knows {SCHEMA_VERSION}); "
             "upgrade lmwb or choose another home with --home"
         )
-    if version > 0:
-        _back_up(connection, path.with_name(f"{path.name}.before-schema-{SCHEMA_VERSION}"))
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Apply what is missing, in one transaction, after a backup copy of a file that has content."""
     sqlite_utils = _import_sqlite_utils()
     from .schema import MIGRATIONS
 
     with writing(connection):
-        if _user_version(connection) < SCHEMA_VERSION:
-            MIGRATIONS.apply(sqlite_utils.Database(connection))
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        version = _user_version(connection)
+        if version >= SCHEMA_VERSION:
+            return
+        if version > 0:
+            _back_up(path, path.with_name(f"{path.name}.before-schema-{SCHEMA_VERSION}"))
+        MIGRATIONS.apply(sqlite_utils.Database(connection))
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def _back_up(connection: sqlite3.Connection, target: Path) -> None:
-    if not target.exists():
-        with contextlib.closing(sqlite3.connect(target)) as copy:
-            connection.backup(copy)
+def _back_up(path: Path, target: Path) -> None:
+    """Copy the history; the copy appears under its name when it is whole, and a copy that is there stays."""
+    if target.exists():
+        return
+    draft = target.with_name(f"{target.name}.draft")
+    draft.unlink(missing_ok=True)
+    with contextlib.closing(_connect(path, read_only=True)) as source, contextlib.closing(sqlite3.connect(draft)) as to:
+        source.backup(to)
+    draft.replace(target)
 
 
 def _import_sqlite_utils() -> ModuleType:
@@ -157,12 +197,14 @@ def _import_sqlite_utils() -> ModuleType:
 
 
 @contextlib.contextmanager
-def _one_writer(connection: sqlite3.Connection) -> Iterator[None]:
+def _one_writer(path: Path) -> Generator[None, None, None]:
     """Keep writers apart by a file lock where SQLite itself would not be safe."""
     if sqlite3.sqlite_version_info >= _WAL_RESET_FIXED:
         yield
         return
-    file = Path(connection.execute("PRAGMA database_list").fetchone()["file"])
-    with file.with_name(file.name + ".lock").open("a") as lock:
+    with path.with_name(path.name + ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:  # closing alone would not free it while a process forked meanwhile keeps a copy
+            fcntl.flock(lock, fcntl.LOCK_UN)

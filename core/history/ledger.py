@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .database import now_us, writing
+from .database import now_us, storable, writing
 
 Outcome = Literal["finished", "stopped", "failed", "killed"]
 
@@ -42,11 +42,12 @@ def create_run(
     parent_id: int | None = None,
 ) -> int:
     """Enter a run and its stages; returns the run's row id."""
+    path = None if recipe_path is None else storable(recipe_path)
     with writing(connection):
         run_id = connection.execute(
             "INSERT INTO run (uid, name, created_us, recipe_path, recipe_toml, recipe_hash, parent_id) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (uid, name, now_us(), recipe_path, recipe_toml, _hash(recipe_toml), parent_id),
+            (uid, storable(name), now_us(), path, recipe_toml, _hash(recipe_toml), parent_id),
         ).lastrowid
         assert run_id is not None
         connection.executemany(
@@ -123,12 +124,13 @@ def end_attempt(
     message: str | None = None,
 ) -> None:
     """An attempt is over. The first verdict stays; a later call only adds what was not known."""
+    text = None if message is None else storable(message)
     with writing(connection):
         connection.execute(
             "UPDATE attempt SET ended_us = coalesce(ended_us, ?), outcome = coalesce(outcome, ?), "
             "exit_code = coalesce(exit_code, ?), signal = coalesce(signal, ?), message = coalesce(message, ?) "
             "WHERE id = ?",
-            (now_us(), outcome, exit_code, signal, message, attempt_id),
+            (now_us(), outcome, exit_code, signal, text, attempt_id),
         )
 
 

@@ -9,11 +9,15 @@ import fcntl
 import functools
 import os
 import platform
+import time
+from functools import partial
 from pathlib import Path
 
+from ..errors import MachineError
 from .ledger import Identity
 
 LOCK_NAME = "run.lock"
+_TRIES = 10
 
 
 @functools.cache
@@ -35,22 +39,39 @@ def process_started(pid: int) -> int | None:
 
 
 def take_lock(run_folder: Path) -> int | None:
-    """Lock a run for this process; the descriptor to hold, or None if somebody works on it already."""
-    descriptor = os.open(run_folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Lock a run for this process; the descriptor to hold, or None if somebody works on it already.
+
+    Raises:
+        MachineError: the run's folder cannot be written to.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        descriptor = os.open(run_folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise MachineError(f"cannot lock the run's folder {run_folder}: {error.strerror}") from None
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except OSError:  # held by a worker, or for an instant by somebody who looks whether one holds it
+            time.sleep(0.005)
+    os.close(descriptor)
+    return None
+
+
+def keep_from_children(descriptor: int) -> None:
+    """See to it that no child of this process holds the lock too: it would keep the run alive after our end."""
+    os.set_inheritable(descriptor, False)
+    os.register_at_fork(after_in_child=partial(os.close, descriptor))
 
 
 def lock_is_held(run_folder: Path) -> bool:
     """Whether a process holds the run's lock now."""
     try:
         descriptor = os.open(run_folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:  # not allowed to look, or out of descriptors: nobody is declared dead for that
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:

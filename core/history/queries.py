@@ -1,27 +1,33 @@
 """Reading the history: runs and their state, curves, samples, events.
 
+Damage is told, never hidden and never fatal for the rest: `points` leaves out blocks whose checksum is wrong
+and counts them, `sample` raises ValueError, and a file that SQLite itself cannot read is a `MachineError`.
+
 A `History` holds a connection that cannot write and keeps no transaction open between calls, so it never
 stands in a writer's way. It is safe to use from one thread at a time.
 """
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import NotFoundError
 from ..home import Home
-from .database import open_for_reading
+from ..text import printable
+from .database import explained, open_for_reading, storable
 from .liveness import lock_is_held, this_machine
 
 if TYPE_CHECKING:
     from ..tokens import TokenTrace
     from .blocks import Points
+    from .curves import Curves
 
 State = Literal["starting", "running", "finished", "stopped", "failed", "died", "elsewhere"]
 """Where a run stands. ``elsewhere``: it was begun on another machine and has not ended."""
+
+_FIRST_STEP, _LAST_STEP = -(2**63), 2**63 - 1
 
 OPEN_STATES: tuple[State, ...] = ("starting", "running", "elsewhere")
 
@@ -117,7 +123,10 @@ class SampleEntry:
 
 @dataclass(frozen=True)
 class Latest:
-    """A metric's last value and its extremes."""
+    """A metric's last value, and the extremes of its finite values (NaN if there are none).
+
+    All `n` measurements count, those that a resumed attempt made again included.
+    """
 
     step: int
     value: float
@@ -141,9 +150,9 @@ class Checkpoint:
 
 _RUNS = """
 SELECT run.id, run.uid, run.name, run.created_us, attempt.id AS attempt_id, attempt.sequence, attempt.host,
-       attempt.boot, attempt.pid, attempt.started_us, attempt.ended_us, attempt.outcome, attempt.exit_code,
-       attempt.signal, attempt.message, beat.sequence AS beats, beat.stage_id, beat.phase, beat.step, beat.total,
-       beat.speed, stage.name AS stage,
+       attempt.machine, attempt.boot, attempt.pid, attempt.started_us, attempt.ended_us, attempt.outcome,
+       attempt.exit_code, attempt.signal, attempt.message, beat.sequence AS beats, beat.stage_id, beat.phase,
+       beat.step, beat.total, beat.speed, stage.name AS stage,
        (SELECT value FROM latest WHERE latest.stage_id = beat.stage_id
           AND metric_id = (SELECT id FROM metric WHERE name = 'train/loss')) AS loss
 FROM run
@@ -164,6 +173,7 @@ class History:
         """
         self.home = home
         self._connection = open_for_reading(home)
+        self._curves: Curves | None = None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -184,6 +194,7 @@ class History:
         Raises:
             NotFoundError: there is none, or several ids start like this.
         """
+        reference = storable(reference)
         if reference == "last":
             rows = self._all(f"{_RUNS} ORDER BY run.id DESC LIMIT 1")
         else:
@@ -191,22 +202,27 @@ class History:
             rows = rows or self._all(f"{_RUNS} WHERE run.name = ? ORDER BY run.id DESC LIMIT 1", reference)
             rows = rows or self._all(f"{_RUNS} WHERE substr(run.uid, 1, ?) = ?", len(reference), reference)
         if len(rows) > 1:
-            raise NotFoundError(f"several runs start with '{reference}': {', '.join(row['uid'] for row in rows[:5])}")
+            uids = ", ".join(row["uid"] for row in rows[:5])
+            raise NotFoundError(f"several runs start with '{printable(reference)}': {uids}; type more of the id")
         if not rows:
-            raise NotFoundError(f"there is no run '{reference}'; `lmwb runs` lists them")
+            raise NotFoundError(f"there is no run '{printable(reference)}'; `lmwb runs` lists them")
         return self._run(rows[0])
 
     def run(self, run_id: int) -> Run:
-        """One run by its row id."""
-        return self._run(self._all(f"{_RUNS} WHERE run.id = ?", run_id)[0])
+        """One run by its row id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self._run(self._of_run(_RUNS, run_id))
 
     def recipe(self, run_id: int) -> str:
         """The run's frozen recipe, as TOML."""
-        return str(self._all("SELECT recipe_toml FROM run WHERE id = ?", run_id)[0][0])
+        return str(self._of_run("SELECT recipe_toml FROM run", run_id)[0])
 
     def recipe_path(self, run_id: int) -> Path | None:
         """The file that the user started the run from."""
-        path = self._all("SELECT recipe_path FROM run WHERE id = ?", run_id)[0][0]
+        path = self._of_run("SELECT recipe_path FROM run", run_id)[0]
         return None if path is None else Path(path)
 
     def stages(self, run_id: int) -> list[Stage]:
@@ -214,7 +230,10 @@ class History:
         rows = self._all(
             "SELECT id, name, kind, total, outcome, summary FROM stage WHERE run_id = ? ORDER BY position", run_id
         )
-        return [Stage(*tuple(row)[:5], json.loads(row["summary"] or "{}")) for row in rows]
+        return [
+            Stage(row["id"], row["name"], row["kind"], row["total"], row["outcome"], json.loads(row["summary"] or "{}"))
+            for row in rows
+        ]
 
     def metrics(self, stage_id: int) -> dict[str, Latest]:
         """Each metric's latest value, by name."""
@@ -238,41 +257,61 @@ class History:
     def points(self, stage_id: int, metric: str) -> "Points":
         """A metric's whole curve, ordered by step.
 
-        Where a resumed attempt measured again what an earlier one had measured, the later one counts.
-
-        Raises:
-            ValueError: a block is damaged.
+        Where a resumed attempt measured again what an earlier one had measured, the later one counts. Points
+        in damaged blocks are left out and counted in `Points.damaged`. The arrays cannot be written to. Asked
+        again, it reads only what has come since.
         """
-        from .blocks import Points
+        import numpy as np
 
-        metric_row = self._one("SELECT id FROM metric WHERE name = ?", metric)
+        from .blocks import Points
+        from .curves import Curves
+
+        self._curves = self._curves or Curves()
+        metric_row = self._one("SELECT id FROM metric WHERE name = ?", storable(metric))
         if metric_row is None:
             return Points.joined([])
         parts: list[Points] = []
-        for attempt_id, from_step, below in self._segments(stage_id):
-            part = self._attempt_points(stage_id, metric_row[0], attempt_id)
-            parts.append(part.where((part.steps >= from_step) & (part.steps < below)))
-        joined = Points.joined(parts)
-        return Points(joined.steps, joined.times, joined.values)
+        for attempt_id, first, below in self._segments(stage_id):
+            with explained("read", self.home.database):
+                part = self._curves.read(self._connection, stage_id, metric_row[0], attempt_id)
+            if first > _FIRST_STEP or below < _LAST_STEP:
+                part = part.where((part.steps >= first) & (part.steps < below))
+            if len(part) or part.damaged:
+                parts.append(part)
+        points = parts[0] if len(parts) == 1 else Points.joined(parts)
+        if np.all(points.steps[1:] >= points.steps[:-1]):
+            return points
+        return points.where(np.argsort(points.steps, kind="stable"))
 
     def samples(self, stage_id: int) -> list[SampleEntry]:
-        """Which samples there are, by step and prompt; of a step that was repeated, the later one."""
+        """Which samples there are, by step and prompt; those that count, as with `points`."""
+        segments = {attempt_id: (first, below) for attempt_id, first, below in self._segments(stage_id)}
         rows = self._all(
-            "SELECT max(id) AS id, step, prompt_index, prompt FROM sample WHERE stage_id = ? "
-            "GROUP BY step, prompt_index ORDER BY step, prompt_index",
+            "SELECT id, step, prompt_index, prompt, attempt_id FROM sample WHERE stage_id = ? "
+            "ORDER BY step, prompt_index, id",
             stage_id,
         )
-        return [SampleEntry(*tuple(row)) for row in rows]
+        chosen: dict[tuple[int, int], SampleEntry] = {}
+        for *entry, attempt_id in rows:
+            first, below = segments.get(attempt_id, (_FIRST_STEP, _LAST_STEP))
+            sample = SampleEntry(*entry)
+            if first <= sample.step < below:
+                chosen[sample.step, sample.prompt_index] = sample
+        return list(chosen.values())
 
     def sample(self, sample_id: int) -> "TokenTrace":
         """A sample's tokens.
 
         Raises:
+            NotFoundError: there is none with this row id.
             ValueError: the record is damaged.
         """
         from ..tokens import TokenTrace
 
-        return TokenTrace.from_bytes(self._all("SELECT tokens FROM sample WHERE id = ?", sample_id)[0][0])
+        row = self._one("SELECT tokens FROM sample WHERE id = ?", sample_id)
+        if row is None:
+            raise NotFoundError(f"there is no sample {sample_id}")
+        return TokenTrace.from_bytes(row[0])
 
     def events(self, run_id: int, after_id: int = 0) -> list[Event]:
         """What the worker told, in order, after the event `after_id`."""
@@ -314,10 +353,18 @@ class History:
     # -- inside -----------------------------------------------------------------------------------
 
     def _all(self, statement: str, *values: object) -> list[sqlite3.Row]:
-        return self._connection.execute(statement, values).fetchall()
+        with explained("read", self.home.database):
+            return self._connection.execute(statement, values).fetchall()
 
     def _one(self, statement: str, *values: object) -> sqlite3.Row | None:
-        return self._connection.execute(statement, values).fetchone()
+        rows = self._all(statement, *values)
+        return rows[0] if rows else None
+
+    def _of_run(self, select: str, run_id: int) -> sqlite3.Row:
+        row = self._one(f"{select} WHERE run.id = ?", run_id)
+        if row is None:
+            raise NotFoundError(f"there is no run with the number {run_id} in {self.home.database}")
+        return row
 
     def _run(self, row: sqlite3.Row) -> Run:
         folder = self.home.run_folder(row["uid"])
@@ -346,43 +393,26 @@ class History:
             folder=folder,
         )
 
-    def _segments(self, stage_id: int) -> Sequence[tuple[int, int, int]]:
-        """For each attempt: its row id, the first step that counts, and the first that counts no more."""
+    def _segments(self, stage_id: int) -> list[tuple[int, int, int]]:
+        """For each attempt that worked on the stage: its row id, the first step that counts, and the first that
+        counts no more. An attempt that has not begun a stage yet takes nothing from the earlier ones.
+        """
         rows = self._all(
-            "SELECT attempt.id, CASE WHEN resumed.position = this.position THEN resume_step + (resume_step > 0) "
-            "                        WHEN resumed.position > this.position THEN NULL ELSE 0 END AS first_step "
+            "SELECT attempt.id, resume_step, resumed.position - this.position AS ahead "
             "FROM attempt JOIN stage AS this ON this.run_id = attempt.run_id AND this.id = ? "
-            "LEFT JOIN stage AS resumed ON resumed.id = resume_stage_id ORDER BY attempt.sequence",
+            "LEFT JOIN stage AS resumed ON resumed.id = resume_stage_id ORDER BY attempt.sequence DESC",
             stage_id,
         )
         segments: list[tuple[int, int, int]] = []
-        below = 2**63 - 1
-        for attempt_id, first_step in reversed([tuple(row) for row in rows]):
-            if first_step is None:
-                continue  # the stage was over before this attempt began
-            segments.append((attempt_id, first_step, below))
-            below = min(below, first_step)
+        below = _LAST_STEP
+        for attempt_id, resume_step, ahead in rows:
+            if ahead is None:
+                segments.append((attempt_id, _FIRST_STEP, below))
+            elif ahead <= 0:  # else the stage was over before this attempt began
+                first = resume_step + 1 if ahead == 0 and resume_step > 0 else _FIRST_STEP
+                segments.append((attempt_id, first, below))
+                below = min(below, first)
         return segments[::-1]
-
-    def _attempt_points(self, stage_id: int, metric_id: int, attempt_id: int) -> "Points":
-        import numpy as np
-
-        from .blocks import Points, unpack
-
-        key = (stage_id, metric_id, attempt_id)
-        where = "WHERE stage_id = ? AND metric_id = ? AND attempt_id = ? ORDER BY id"
-        self._connection.execute("BEGIN")  # one view of both tables, while points move from one to the other
-        try:
-            blocks = self._all(f"SELECT n, data FROM block {where}", *key)
-            rows = self._all(f"SELECT step, t_us, value FROM point {where}", *key)
-        finally:
-            self._connection.execute("COMMIT")
-        parts = [unpack(block["data"], block["n"]) for block in blocks]
-        if rows:
-            steps, times, values = zip(*rows, strict=True)
-            numbers = np.array([float("nan") if value is None else value for value in values], np.float64)
-            parts.append(Points(np.array(steps, np.int64), np.array(times, np.int64), numbers))
-        return Points.joined(parts)
 
 
 def _state(row: sqlite3.Row, folder: Path) -> State:
@@ -392,8 +422,9 @@ def _state(row: sqlite3.Row, folder: Path) -> State:
     if row["outcome"] is not None:
         return "died" if row["outcome"] == "killed" else row["outcome"]
     here = this_machine()
-    if (row["host"], row["boot"]) != (here.host, here.boot):
-        return "died" if row["host"] == here.host else "elsewhere"
+    if row["boot"] != here.boot:  # within one boot, of whatever container, the lock tells
+        same_machine = row["host"] == here.host and (row["machine"] or here.machine) == here.machine
+        return "died" if same_machine else "elsewhere"
     if not lock_is_held(folder):
         return "died"
     return "starting" if row["beats"] is None else "running"

@@ -5,23 +5,20 @@ cannot be written to never stops a run: what could not be written is kept (up to
 again, and warned about once.
 """
 
+import contextlib
 import json
-import math
 import sqlite3
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
 
 from ..home import Home
 from ..tokens import TokenTrace
-from .blocks import BLOCK_POINTS, Points, pack
-from .database import now_us, open_database, writing
+from .database import now_us, open_database, storable, writing
+from .series import Measured, SeriesWriter
 
 KEEP_ITEMS = 500_000
 """Writes held in memory, at the most, while the history cannot be written to."""
@@ -30,10 +27,20 @@ FLUSH_SECONDS = 0.5
 BEAT_SECONDS = 5.0
 
 Level = Literal["info", "warning", "error"]
-_Write = Callable[[sqlite3.Connection], None]
+
+_UNFIT = (
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""What a statement raises because of its values: trying again would not help."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Progress:
     """Where the run is, rewritten with every beat."""
 
@@ -44,21 +51,8 @@ class _Progress:
     speed: float | None = None
 
 
-@dataclass
-class _Series:
-    """What the writer knows of one metric of one stage."""
-
-    metric_id: int
-    waiting: int = 0
-    n: int = 0
-    minimum: float = math.inf
-    minimum_step: int = 0
-    maximum: float = -math.inf
-    new: list[tuple[int, int, float]] = field(default_factory=list[tuple[int, int, float]])
-
-
 class Recorder:
-    """The write side of one attempt at a run."""
+    """The write side of one attempt at a run. Its methods may be called from any thread."""
 
     def __init__(self, home: Home, run_id: int, attempt_id: int, warn: Callable[[str], None]):
         """Start the writing thread.
@@ -73,13 +67,14 @@ class Recorder:
         self._run_id = run_id
         self._attempt_id = attempt_id
         self._warn = warn
-        self._points: deque[tuple[int, int, int, Mapping[str, float]]] = deque()
-        self._writes: deque[_Write] = deque()
+        self._points: deque[Measured] = deque()
+        self._writes: deque[tuple[str, Sequence[object]]] = deque()
         self._progress = _Progress()
         self._beats = 0
         self._dropped = 0
         self._troubled = False
-        self._series: dict[tuple[int, str], _Series] = {}
+        self._refused = False
+        self._series = SeriesWriter(attempt_id)
         self._connection: sqlite3.Connection | None = None
         self._wake = threading.Event()
         self._closing = False
@@ -90,7 +85,7 @@ class Recorder:
     def metrics(self, stage_id: int, step: int, values: Mapping[str, float]) -> None:
         """Measurements made at a step; NaN and infinities are kept as they are."""
         if len(self._points) < KEEP_ITEMS:
-            self._points.append((stage_id, step, now_us(), values))
+            self._points.append((stage_id, step, time.time_ns(), dict(values)))
         else:
             self._dropped += 1
 
@@ -98,7 +93,7 @@ class Recorder:
         self, kind: str, text: str, level: Level = "info", stage_id: int | None = None, step: int | None = None
     ) -> None:
         """Something worth telling the user."""
-        row = (self._run_id, self._attempt_id, stage_id, now_us(), step, level, kind, text)
+        row = (self._run_id, self._attempt_id, stage_id, now_us(), step, level, kind, storable(text))
         self._later(
             "INSERT INTO event (run_id, attempt_id, stage_id, t_us, step, level, kind, text) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -108,7 +103,7 @@ class Recorder:
     def sample(self, stage_id: int, step: int, prompt_index: int, prompt: str, trace: TokenTrace) -> None:
         """What the model said to one of the recipe's prompts."""
         text = trace.text(trace.prompt_length)
-        row = (stage_id, self._attempt_id, step, prompt_index, prompt, text, trace.to_bytes(), now_us())
+        row = (stage_id, self._attempt_id, step, prompt_index, storable(prompt), text, trace.to_bytes(), now_us())
         self._later(
             "INSERT INTO sample (stage_id, attempt_id, step, prompt_index, prompt, text, tokens, t_us) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -142,21 +137,25 @@ class Recorder:
             return self._flush(beat=True)
 
     def close(self) -> None:
-        """Write what is waiting, pack what is loose, and end the thread."""
+        """Write what is waiting, merge what is loose, and end the thread."""
         self._closing = True
         self._wake.set()
         self._thread.join()
         with self._flushing:
-            self._flush(beat=True)
-            self._pack_rest()
-        if self._connection is not None:
-            self._connection.close()
+            written = self._flush(beat=True)
+            while written and self._merge_rest():
+                pass
+            if lost := len(self._points) + len(self._writes):
+                self._say(f"the history could not be written to until the end; {lost} measurements were lost")
+                self._points.clear()
+                self._writes.clear()
+            self._disconnect()
 
     # -- the thread's side ------------------------------------------------------------------------
 
     def _later(self, statement: str, row: Sequence[object]) -> None:
         if len(self._writes) < KEEP_ITEMS:
-            self._writes.append(lambda connection: connection.execute(statement, row) and None)
+            self._writes.append((statement, row))
         else:
             self._dropped += 1
 
@@ -179,89 +178,29 @@ class Recorder:
             if self._connection is None:
                 self._connection = open_database(self._home)
             with writing(self._connection) as connection:
-                for write in writes:
-                    write(connection)
-                full = self._write_points(connection, points)
+                refused = self._write_all(connection, writes)
+                refused += self._series.write(connection, points)
+                self._series.merge(connection)
                 self._write_beat(connection)
         except Exception as error:
-            self._series.clear()  # what they count was rolled back
-            self._report_trouble(error)
+            self._start_over(error)
             return False
         for _ in points:
             self._points.popleft()
         for _ in writes:
             self._writes.popleft()
-        self._report_recovery()
-        for stage_id, name in full:
-            self._pack_one(stage_id, name)
+        self._report(refused)
         return True
 
-    def _report_trouble(self, error: Exception) -> None:
-        if not self._troubled:
-            self._troubled = True
-            self._warn(f"the history cannot be written to ({error}); the run goes on and tries again")
-
-    def _report_recovery(self) -> None:
-        if self._troubled:
-            self._troubled = False
-            lost = f"; {self._dropped} measurements were lost" if self._dropped else "; nothing was lost"
-            self._warn(f"the history can be written to again{lost}")
-
-    def _write_points(
-        self, connection: sqlite3.Connection, points: Sequence[tuple[int, int, int, Mapping[str, float]]]
-    ) -> list[tuple[int, str]]:
-        """Insert the points and refresh the latest values; returns the series that fill a block."""
-        for stage_id, step, t_us, values in points:
-            for name, value in values.items():
-                series = self._series.get((stage_id, name)) or self._open_series(connection, stage_id, name)
-                series.new.append((step, t_us, float(value)))
-        full: list[tuple[int, str]] = []
-        for (stage_id, name), series in self._series.items():
-            if not series.new:
-                continue
-            connection.executemany(
-                "INSERT INTO point (stage_id, metric_id, attempt_id, step, t_us, value) VALUES (?, ?, ?, ?, ?, ?)",
-                [(stage_id, series.metric_id, self._attempt_id, *point) for point in series.new],
-            )
-            self._write_latest(connection, stage_id, series)
-            series.waiting += len(series.new)
-            series.new = []
-            if series.waiting >= BLOCK_POINTS:
-                full.append((stage_id, name))
-        return full
-
-    def _open_series(self, connection: sqlite3.Connection, stage_id: int, name: str) -> _Series:
-        connection.execute("INSERT OR IGNORE INTO metric (name) VALUES (?)", (name,))
-        metric_id = int(connection.execute("SELECT id FROM metric WHERE name = ?", (name,)).fetchone()[0])
-        series = self._series[stage_id, name] = _Series(metric_id)
-        key = (stage_id, metric_id, self._attempt_id)
-        series.waiting = connection.execute(
-            "SELECT count(*) FROM point WHERE stage_id = ? AND metric_id = ? AND attempt_id = ?", key
-        ).fetchone()[0]
-        row = connection.execute(
-            "SELECT minimum, minimum_step, maximum, n FROM latest WHERE stage_id = ? AND metric_id = ?", key[:2]
-        ).fetchone()
-        if row is not None:
-            series.n, series.minimum_step = row["n"], row["minimum_step"]
-            series.minimum = math.inf if row["minimum"] is None else row["minimum"]
-            series.maximum = -math.inf if row["maximum"] is None else row["maximum"]
-        return series
-
-    def _write_latest(self, connection: sqlite3.Connection, stage_id: int, series: _Series) -> None:
-        for step, _, value in series.new:
-            if value < series.minimum:
-                series.minimum, series.minimum_step = value, step
-            series.maximum = max(series.maximum, value) if not math.isnan(value) else series.maximum
-        series.n += len(series.new)
-        step, _, value = series.new[-1]
-        connection.execute(
-            "INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(stage_id, series.metric_id, step, value),
-                *(None if math.isinf(series.minimum) else series.minimum, series.minimum_step),
-                *(None if math.isinf(series.maximum) else series.maximum, series.n),
-            ),
-        )
+    def _write_all(self, connection: sqlite3.Connection, writes: Sequence[tuple[str, Sequence[object]]]) -> list[str]:
+        """Carry out the statements; returns what the history would never take, in words."""
+        refused: list[str] = []
+        for statement, row in writes:
+            try:
+                connection.execute(statement, row)
+            except _UNFIT as error:
+                refused.append(f"{statement.partition('(')[0].strip()}: {error}")
+        return refused
 
     def _write_beat(self, connection: sqlite3.Connection) -> None:
         self._beats += 1
@@ -272,41 +211,40 @@ class Recorder:
             (self._attempt_id, self._beats, now.stage_id, now.step, now.total, now.phase, now.speed),
         )
 
-    def _pack_rest(self) -> None:
-        for (stage_id, name), series in self._series.items():
-            if series.waiting:
-                self._pack_one(stage_id, name)
-
-    def _pack_one(self, stage_id: int, name: str) -> None:
-        """Move one series' loose points into blocks."""
+    def _merge_rest(self) -> bool:
+        """Merge the small blocks of some series; whether more remain."""
         assert self._connection is not None
-        series = self._series[stage_id, name]
-        key = (stage_id, series.metric_id, self._attempt_id)
         try:
             with writing(self._connection) as connection:
-                pack_points(connection, *key)
-            series.waiting = 0
-        except sqlite3.Error as error:
-            self._report_trouble(error)
+                return self._series.merge(connection, ending=True)
+        except Exception:  # they can be read as they are
+            return False
 
+    def _start_over(self, error: Exception) -> None:
+        """After a failure: forget what was rolled back, and open the history anew for the next try."""
+        self._series.forget()
+        self._disconnect()
+        if not self._troubled:
+            self._troubled = True
+            self._say(f"the history cannot be written to ({error}); the run goes on and tries again")
 
-def pack_points(connection: sqlite3.Connection, stage_id: int, metric_id: int, attempt_id: int) -> None:
-    """Move the loose points of one series into blocks, within the caller's transaction."""
-    key = (stage_id, metric_id, attempt_id)
-    rows = connection.execute(
-        "SELECT step, t_us, value FROM point WHERE stage_id = ? AND metric_id = ? AND attempt_id = ? ORDER BY id", key
-    ).fetchall()
-    for start in range(0, len(rows), BLOCK_POINTS):
-        steps, times, values = zip(*rows[start : start + BLOCK_POINTS], strict=True)
-        points = Points(
-            np.array(steps, np.int64),
-            np.array(times, np.int64),
-            np.array([math.nan if value is None else value for value in values], np.float64),
-        )
-        data = pack(points)
-        connection.execute(
-            "INSERT INTO block (stage_id, metric_id, attempt_id, n, step_first, step_last, data, crc) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, len(points), steps[0], steps[-1], data, zlib.crc32(data)),
-        )
-    connection.execute("DELETE FROM point WHERE stage_id = ? AND metric_id = ? AND attempt_id = ?", key)
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _report(self, refused: Sequence[str]) -> None:
+        """After a success: tell that a trouble is over, and the first time that something was no measurement."""
+        if self._troubled:
+            self._troubled = False
+            lost = f"{self._dropped} measurements were lost" if self._dropped else "nothing was lost"
+            self._say(f"the history can be written to again; {lost}")
+        if refused and not self._refused:
+            self._refused = True
+            self._say(f"the history cannot hold {refused[0]}; it is left out, and so is whatever follows of the kind")
+
+    def _say(self, text: str) -> None:
+        """Warn; a warning that cannot be printed, on a full disk for one, must not end the thread."""
+        with contextlib.suppress(Exception):
+            self._warn(text)

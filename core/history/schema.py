@@ -1,9 +1,11 @@
 """The tables of the history, as migrations.
 
 Each step of `MIGRATIONS` is applied once, in order, and is never changed afterwards: a new wish is a new
-step. Times are whole microseconds since 1970 (UTC). A metric's points live as rows of `point` while they
-arrive and are moved into compressed blocks of `BLOCK_POINTS` points.
+step. Times are whole microseconds since 1970 (UTC). A metric's points live in rows of `block`: small ones as
+they arrive, which are merged into compressed ones of `BLOCK_POINTS` points.
 """
+
+from typing import Any
 
 from sqlite_utils.migrations import Migrations
 
@@ -11,7 +13,7 @@ MIGRATIONS = Migrations("lmwb")
 
 
 @MIGRATIONS()
-def first_light(db) -> None:  # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
+def first_light(db: Any) -> None:
     """Runs, their attempts and stages, and what a stage leaves behind."""
     db["environment"].create(
         {"id": int, "hash": str, "facts": str, "diff": bytes}, pk="id", not_null={"hash", "facts"}, strict=True
@@ -89,12 +91,6 @@ def first_light(db) -> None:  # pyright: ignore[reportUnknownParameterType, repo
     db["metric"].create({"id": int, "name": str}, pk="id", not_null={"name"}, strict=True)
     db["metric"].create_index(["name"], unique=True)
     series = {"stage_id": int, "metric_id": int, "attempt_id": int}
-    db["point"].create(
-        {"id": int, **series, "step": int, "t_us": int, "value": float},  # NULL value is NaN
-        pk="id",
-        strict=True,
-    )
-    db["point"].create_index(["stage_id", "metric_id", "attempt_id"])
     db["block"].create(
         {"id": int, **series, "n": int, "step_first": int, "step_last": int, "data": bytes, "crc": int},
         pk="id",
@@ -106,8 +102,8 @@ def first_light(db) -> None:  # pyright: ignore[reportUnknownParameterType, repo
             "stage_id": int,
             "metric_id": int,
             "step": int,
-            "value": float,
-            "minimum": float,
+            "value": float,  # NULL is NaN
+            "minimum": float,  # of the finite values, NULL if there are none
             "minimum_step": int,
             "maximum": float,
             "n": int,
