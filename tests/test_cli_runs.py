@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from lmwb.core.history.queries import History, Run
 from lmwb.core.home import Home
+from make_history import HistoryMaker, Sketch
 
 RECIPE = """
 name = "tiny"
@@ -242,3 +243,22 @@ def test_check_points_at_the_line_of_a_value_that_does_not_fit_the_data(folder: 
     done = lmwb(folder, "check", "tiny.toml", "--set", "data.train=texts.csv")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.match(r"(tiny\.toml:\d+|--set data\.train=texts\.csv): ", done.stderr)
+
+
+def test_a_sample_on_a_terminal_is_coloured_by_probability(folder: Path):
+    with HistoryMaker(Home(folder / "home")) as maker:
+        uid = maker.add(Sketch("spoken", 20, 20))
+    terminal = Terminal(folder, "sample", uid)
+    assert terminal.end() == 0
+    assert "\x1b[" in terminal.shown
+    assert "48;5;" in terminal.shown
+    assert "step 20  prompt 1" in terminal.shown
+
+
+def test_lmwb_alone_on_a_terminal_opens_the_app(folder: Path):
+    terminal = Terminal(folder)
+    terminal.wait_for(r"\x1b\[\?1049h")
+    terminal.wait_for("lmwb")
+    terminal.press(b"q")
+    assert terminal.end() == 0
+    assert "\x1b[?1049l" in terminal.shown
