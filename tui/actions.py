@@ -76,7 +76,7 @@ ACTIONS: tuple[Action, ...] = (
         "What the model said one sampling earlier",
         "Tokens",
         _HOME,
-        "lmwb samples RUN",
+        "lmwb sample RUN",
         footer=True,
     ),
     Action(
@@ -86,7 +86,7 @@ ACTIONS: tuple[Action, ...] = (
         "What the model said one sampling later",
         "Tokens",
         _HOME,
-        "lmwb samples RUN",
+        "lmwb sample RUN",
         footer=True,
     ),
     Action("next_prompt", ("p",), "prompt", "The next of the recipe's prompts", "Tokens", _HOME, footer=True),
@@ -107,8 +107,8 @@ ACTIONS: tuple[Action, ...] = (
     # panes
     Action("pane_runs", ("1",), "runs", "Go to the runs", "Panes", _HOME, "lmwb runs"),
     Action("pane_curves", ("2",), "curves", "Go to the curves", "Panes", _HOME, "lmwb metrics RUN"),
-    Action("pane_tokens", ("3",), "tokens", "Go to the samples, token by token", "Panes", _HOME, "lmwb samples RUN"),
-    Action("pane_log", ("4",), "log", "Go to what the run printed", "Panes", _HOME, "lmwb log RUN"),
+    Action("pane_tokens", ("3",), "tokens", "Go to the samples, token by token", "Panes", _HOME, "lmwb sample RUN"),
+    Action("pane_log", ("4",), "log", "Go to what the run printed", "Panes", _HOME, "lmwb logs RUN"),
     Action("pane_events", ("5",), "events", "Go to what happened", "Panes", _HOME, "lmwb show RUN"),
     Action("pane_recipe", ("6",), "recipe", "Go to the run's recipe", "Panes", _HOME, "lmwb show RUN"),
     Action(

@@ -20,7 +20,7 @@ from ..core.errors import LmwbError
 from ..core.history.queries import History
 from ..core.home import Home
 from ..core.text import printable
-from .actions import bindings_of
+from .actions import Action, bindings_of
 from .screens.home import HomeScreen
 from .theme import DARK, LIGHT, THEMES, Palette
 from .watcher import POLL_SECONDS, Request, Seen, Watcher
@@ -120,9 +120,17 @@ class LmwbApp(App[None], inherit_bindings=False):
         """Show all that can be done here; do what is chosen."""
         from .screens.commands import CommandsScreen
 
-        if isinstance(self.screen, CommandsScreen):
-            return
-        self.push_screen(CommandsScreen(search))
+        async def carry_out(action: Action | None) -> None:
+            if action is None:
+                return
+            place = self if "app" in action.scopes else self.screen
+            if hasattr(place, f"action_{action.name}"):
+                await place.run_action(action.name)
+            else:
+                self.say(f"“{action.words}” works on another screen.")
+
+        if not isinstance(self.screen, CommandsScreen):
+            self.push_screen(CommandsScreen(search), carry_out)
 
     def action_palette(self) -> None:
         """Find a command by typing."""
@@ -144,7 +152,7 @@ class LmwbApp(App[None], inherit_bindings=False):
             try:
                 seen = await loop.run_in_executor(self._reader, self._watcher.look, self._request, at_once)
             except (LmwbError, sqlite3.Error, OSError) as error:
-                self._home_screen.title_bar.warn(f"the history cannot be read: {error}")
+                self._home_screen.title_bar.warn(str(error))
             else:
                 self._home_screen.title_bar.warn("")
                 if seen is not self.seen:

@@ -179,22 +179,22 @@ class Watcher:
         metrics = history.metrics(stage_id)
         samples = tuple(history.samples(stage_id))
         sample = chosen_sample(samples, request)
-        detail = replace(
+        curves, trace, trouble = known.curves, None, ""
+        try:
+            curves = self._curves(history, stage_id, metrics, request, known.curves)
+            trace = self._trace(history, sample)
+        except ValueError as error:  # a damaged block or sample; the rest is still worth seeing
+            trouble = str(error)
+        return replace(
             detail,
             metrics=metrics,
+            curves=curves,
             samples=samples,
             sample=sample,
+            trace=trace,
             checkpoints=tuple(history.checkpoints(run, stage_id)),
-            trouble="",
+            trouble=trouble,
         )
-        try:
-            return replace(
-                detail,
-                curves=self._curves(history, stage_id, metrics, request, known.curves),
-                trace=self._trace(history, sample),
-            )
-        except ValueError as error:  # a damaged block or sample; the rest is still worth seeing
-            return replace(detail, trace=None, trouble=str(error))
 
     def _curves(
         self,

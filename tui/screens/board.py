@@ -37,7 +37,7 @@ def places(size: Size, tab: str, zoomed: str | None = None) -> dict[str, Place]:
     if zoomed is not None:
         return {zoomed: Place(whole, (zoomed,))}
     if size.width < 60 or size.height < 12:
-        upper, lower = _cut_above(whole, max(3, min(size.height // 3, 10)))
+        upper, lower = _cut_above(whole, max(3, min(size.height * 2 // 5, 12)))
         return {"Runs": Place(upper, ("Runs",)), tab: Place(lower, ALL_TABS)}
     left, right = _cut_left(whole, max(30, min(size.width * 30 // 100, 52)))
     if size.height < 28:

@@ -94,8 +94,8 @@ class CommandsPane(Pane):
         return [Segment(text, (style or Style()) + palette.selected) for text, style, _ in line]
 
 
-class CommandsScreen(ModalScreen[None], inherit_bindings=False):
-    """The list; with a line to type in when it is opened as a palette."""
+class CommandsScreen(ModalScreen[Action | None], inherit_bindings=False):
+    """The list; with a line to type in when it is opened as a palette. Gives the chosen action, or None."""
 
     app: "LmwbApp"
     BINDINGS = bindings_of("commands")
@@ -124,8 +124,8 @@ class CommandsScreen(ModalScreen[None], inherit_bindings=False):
         self._pane.sift(message.value)
 
     @on(Input.Submitted)
-    async def _submitted(self) -> None:
-        await self.action_choose()
+    def _submitted(self) -> None:
+        self.action_choose()
 
     def action_move_up(self) -> None:
         """Up."""
@@ -151,20 +151,11 @@ class CommandsScreen(ModalScreen[None], inherit_bindings=False):
         """To the end."""
         self._pane.move(10**9)
 
-    async def action_choose(self) -> None:
-        """Do what is selected, on the screen below, or say where it can be done."""
-        action = self._pane.selected
-        if action is None:
-            return
-        await self.dismiss()
-        below = self.app if "app" in action.scopes else self.app.screen
-        if action.name == "palette":
-            return
-        if hasattr(below, f"action_{action.name}"):
-            await below.run_action(action.name)
-        else:
-            self.app.say(f"“{action.words}” works on another screen.")
+    def action_choose(self) -> None:
+        """Do what is selected, on the screen below."""
+        if self._pane.selected is not None:
+            self.dismiss(self._pane.selected)
 
     def action_close(self) -> None:
         """Back."""
-        self.dismiss()
+        self.dismiss(None)

@@ -44,7 +44,8 @@ class TitleBar(Picture):
         left = [Segment(" lmwb", palette.accent + Style(bold=True)), Segment(f"   {self._counts}", palette.text)]
         if self._trouble:
             left = [left[0], Segment(f"   {printable(self._trouble)}", palette.bad)]
-        return [spread(left, [Segment(f"{printable(self._where)} ", palette.dim)], size.width)]
+        right = [Segment(f"{printable(self._where)} ", palette.dim)]
+        return [spread(left, right if width_of(left) + width_of(right) < size.width else [], size.width)]
 
 
 class KeysBar(Picture):

@@ -79,7 +79,7 @@ def framed(
         foot: in the lower right corner.
     """
     rule = palette.accent if focused else palette.faint
-    top = _rule("╭", "╮", width, rule, _titles(tabs, active, focused, palette), notes)
+    top = _rule("╭", "╮", width, rule, _titles(tabs, active, focused, palette, width - 4), notes)
     bottom = _rule("╰", "╯", width, rule, [], foot)
     side = Segment("│", rule)
     inside = [[side, *spread(line, [], width - 2), side] for line in lines[: height - 2]]
@@ -150,7 +150,11 @@ def _prefix(text: str, width: int) -> str:
     return text
 
 
-def _titles(tabs: Sequence[str], active: str, focused: bool, palette: Palette) -> Line:
+def _titles(tabs: Sequence[str], active: str, focused: bool, palette: Palette, width: int) -> Line:
+    """All tabs, or where there is no room the active one and how many there are."""
+    if len(tabs) > 1 and sum(map(len, tabs)) + 2 * len(tabs) > width:
+        chosen = _titles((active,), active, focused, palette, width)
+        return [*chosen, Segment(f" {tabs.index(active) + 1} of {len(tabs)} ", palette.dim)]
     title: Line = []
     for tab in tabs:
         chosen = tab == active

@@ -104,7 +104,7 @@ class RunsPane(Pane):
         place = self._place()
         above = sum(heights[:place])
         self._top = min(self._top, above)
-        self._top = max(self._top, above + heights[place] - height)
+        self._top = max(self._top, above + min(heights[place], height) - height)
         self._top = max(0, min(self._top, sum(heights) - height))
         lines: list[Line] = []
         position = 0

@@ -31,7 +31,7 @@ class SamplesPane(Pane):
 
     def __init__(self, id: str | None = None):
         super().__init__(id=id)
-        self._view = TokenView(empty="no samples yet")
+        self._view = TokenView()
         self._view.can_focus = False
         self._samples: tuple[SampleEntry, ...] = ()
         self._sample: SampleEntry | None = None
@@ -54,6 +54,7 @@ class SamplesPane(Pane):
         self._following = following
         self._trouble = detail.trouble if detail else ""
         trace = detail.trace if detail else None
+        self._view.visible = trace is not None
         if trace is not self._view.trace:
             self._view.show(trace)
         self.redraw()
@@ -94,7 +95,9 @@ class SamplesPane(Pane):
         """Slider, room for the tokens, inspector."""
         width, height = size
         if self._sample is None:
-            return [[], [Segment(" " + printable(self._trouble), self.palette.bad)]] if self._trouble else []
+            return [*[[]] * (height // 2), [Segment("no samples yet".center(width), self.palette.dim)]]
+        if self._trouble:
+            return [self._slider(width), [], [Segment(" " + printable(self._trouble), self.palette.bad)]]
         below = self._inspector_height(height)
         inspector = [[Segment(" "), *line] for line in self._inspect(width - 2, below)]
         lines: list[Line] = [self._slider(width)]

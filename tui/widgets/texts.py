@@ -185,7 +185,14 @@ def toml_lines(text: str, width: int, palette: Palette) -> list[Line]:
         elif line.lstrip().startswith("["):
             lines += wrapped(line, width, palette.accent)
         elif equals and len(line) <= width:
-            lines.append([Segment(key + equals, palette.dim), Segment(value, palette.text)])
+            value, mark, comment = value.partition("  #")
+            lines.append(
+                [
+                    Segment(key + equals, palette.dim),
+                    Segment(value, palette.text),
+                    Segment(mark + comment, palette.dim),
+                ]
+            )
         else:
             lines += wrapped(line, width, palette.text, indent=4)
     return lines

@@ -53,6 +53,7 @@ class TokenView(ScrollView, can_focus=True):
         self._lines: Layout | None = None
         self._laid_out: tuple[object, ...] = ()
         self._cursor = 0
+        self._fresh = True
         self._strips: dict[int, Strip] = {}
 
     @property
@@ -73,11 +74,9 @@ class TokenView(ScrollView, can_focus=True):
 
     def show(self, trace: TokenTrace | None) -> None:
         """Show these tokens from now on, or none. The cursor stays where it was, or goes to the first new token."""
-        first = self._trace is None
+        self._fresh |= self._trace is None
         self._trace = trace
-        if self._lay_out() and first:
-            self._cursor = self._first_generated()
-        self._place_cursor(self._cursor)
+        self._show_cursor()
 
     def move(self, dx: int, dy: int) -> None:
         """Move the cursor by clusters to the right and by lines down; it stops at the ends."""
@@ -108,14 +107,19 @@ class TokenView(ScrollView, can_focus=True):
 
     def on_resize(self, _: Resize) -> None:
         """Lines depend on the width."""
-        if self._lay_out():
-            self._scroll_to_cursor()
+        self._show_cursor()
 
     def on_click(self, event: Click) -> None:
         """The cursor goes to the token clicked on."""
         if self._lines is not None:
             offset = event.get_content_offset_capture(self)
             self._place_cursor(self._lines.at(offset.y + self.scroll_offset.y, offset.x))
+
+    def _show_cursor(self) -> None:
+        """Lay out and show the cursor, of a first trace at the first new token; nothing while there is no room."""
+        if self._lay_out():
+            self._place_cursor(self._first_generated() if self._fresh else self._cursor)
+            self._fresh = False
 
     def _lay_out(self) -> bool:
         """Lay the trace out if it, the width or the colours have changed; whether there are lines."""
