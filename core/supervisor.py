@@ -17,11 +17,15 @@ from .history.ledger import Outcome, end_attempt, name_worker
 from .history.liveness import process_started
 from .home import Home
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What asks a worker to write a checkpoint and end."""
+
 
 def main(arguments: list[str]) -> int:
     """Run one attempt: HOME UID RUN_ID ATTEMPT_ID LOCK_DESCRIPTOR; returns the worker's exit code."""
     root, uid, run_id, attempt_id, lock = arguments
     home = Home(Path(root))
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # the worker inherits it until it can listen
     worker = subprocess.Popen(
         [sys.executable, "-m", "lmwb.core.worker", root, uid, run_id, attempt_id, lock],
         stdin=subprocess.DEVNULL,
@@ -29,6 +33,7 @@ def main(arguments: list[str]) -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: _pass_on(worker, received))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     with closing(open_database(home)) as connection:
         name_worker(connection, int(attempt_id), worker.pid, process_started(worker.pid))
         code = worker.wait()

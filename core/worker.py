@@ -20,6 +20,7 @@ from .history.queries import History, Run
 from .history.recorder import Recorder
 from .home import Home
 from .recipe import Recipe, origins, thaw
+from .supervisor import STOP_SIGNALS
 
 
 def main(arguments: list[str]) -> int:
@@ -60,8 +61,9 @@ class _StopSwitch:
 
     def __init__(self) -> None:
         self.wanted = False
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._ask)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # the supervisor held them back
 
     def _ask(self, *_: object) -> None:
         self.wanted = True
