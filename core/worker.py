@@ -4,7 +4,6 @@ It is started by the supervisor and holds the run's lock for as long as it lives
 it to write a checkpoint and end.
 """
 
-import os
 import signal
 import sys
 import traceback
@@ -16,6 +15,7 @@ from typing import Any
 from .errors import ExitCode, LmwbError, Stopped, ValueInRecipeError
 from .history.database import open_database
 from .history.ledger import begin_stage, describe_environment, end_attempt, end_stage
+from .history.liveness import keep_from_children
 from .history.queries import History, Run
 from .history.recorder import Recorder
 from .home import Home
@@ -26,7 +26,7 @@ from .supervisor import STOP_SIGNALS
 def main(arguments: list[str]) -> int:
     """Do one attempt: HOME UID RUN_ID ATTEMPT_ID LOCK_DESCRIPTOR; returns the exit code."""
     root, uid, run_id, attempt_id, lock = arguments
-    os.register_at_fork(after_in_child=partial(os.close, int(lock)))  # else a forked child would keep the run alive
+    keep_from_children(int(lock))
     home = Home(Path(root))
     stop = _StopSwitch()
     with closing(open_database(home)) as connection:

@@ -66,13 +66,18 @@ def pack(points: Points) -> bytes:
     return np.column_stack((points.steps, points.times, points.values.view(np.int64))).astype("<i8").tobytes()
 
 
+def checksum(data: bytes, n: int) -> int:
+    """What `unpack` wants to see again of a block's bytes and its number of points."""
+    return zlib.crc32(data, n)
+
+
 def unpack(data: bytes, n: int, crc: int) -> Points:
     """The `n` points in a block: packed, or records one after the other, which its length tells.
 
     Raises:
         ValueError: the bytes are damaged.
     """
-    if zlib.crc32(data) != crc:
+    if checksum(data, n) != crc:
         raise ValueError("a block of points is damaged: its checksum is wrong")
     if len(data) == RECORD.size * n:
         steps, times, values = np.frombuffer(data, "<i8").reshape(n, 3).T
@@ -84,6 +89,8 @@ def unpack(data: bytes, n: int, crc: int) -> Points:
         values, raw = _numbers(raw, n, False)
     except (zlib.error, ValueError, IndexError, struct.error) as error:
         raise ValueError(f"a block of points is damaged: {error}") from None
+    if raw.nbytes:
+        raise ValueError(f"a block of points is damaged: {raw.nbytes} bytes too many")
     return Points(steps, times, values.view(np.float64))
 
 

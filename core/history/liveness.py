@@ -10,7 +10,6 @@ import functools
 import os
 import platform
 import time
-from functools import partial
 from pathlib import Path
 
 from ..errors import MachineError
@@ -60,8 +59,14 @@ def take_lock(run_folder: Path) -> int | None:
 
 def keep_from_children(descriptor: int) -> None:
     """See to it that no child of this process holds the lock too: it would keep the run alive after our end."""
+    held = [descriptor]
+
+    def let_go() -> None:
+        while held:  # once: in a child's child the number may stand for another file
+            os.close(held.pop())
+
     os.set_inheritable(descriptor, False)
-    os.register_at_fork(after_in_child=partial(os.close, descriptor))
+    os.register_at_fork(after_in_child=let_go)
 
 
 def lock_is_held(run_folder: Path) -> bool:

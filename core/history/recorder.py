@@ -171,7 +171,8 @@ class Recorder:
 
     def _flush(self, beat: bool) -> bool:
         """One transaction with all that is waiting; what fails stays waiting."""
-        points, writes = list(self._points), list(self._writes)
+        points = list(self._points)  # first, so that what was told before a point is kept if the point is
+        writes = list(self._writes)
         if not (points or writes or beat):
             return True
         try:

@@ -8,11 +8,10 @@ younger than its full ones, are merged from time to time.
 import math
 import sqlite3
 import struct
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .blocks import BLOCK_POINTS, RECORD, Points, pack, unpack
+from .blocks import BLOCK_POINTS, RECORD, Points, checksum, pack, unpack
 
 MERGE_AFTER = 256
 """Small blocks of one series before they are merged, full or not: what a reader has to read again each time."""
@@ -124,7 +123,7 @@ class SeriesWriter:
             for start in range(0, len(series.new), BLOCK_POINTS - 1):
                 new = series.new[start : start + BLOCK_POINTS - 1]
                 data = b"".join(series.records[start : start + BLOCK_POINTS - 1])
-                rows.append((*key, len(new), new[0][0], new[-1][0], data, zlib.crc32(data)))
+                rows.append((*key, len(new), new[0][0], new[-1][0], data, checksum(data, len(new))))
                 series.blocks += 1
             series.points += len(series.new)
         _insert(connection, rows)
@@ -169,7 +168,7 @@ def _merge(connection: sqlite3.Connection, key: tuple[int, int, int]) -> int:
     for start in range(0, len(points), BLOCK_POINTS):
         part = points.where(slice(start, start + BLOCK_POINTS))
         data = pack(part)
-        new.append((*key, len(part), int(part.steps[0]), int(part.steps[-1]), data, zlib.crc32(data)))
+        new.append((*key, len(part), int(part.steps[0]), int(part.steps[-1]), data, checksum(data, len(part))))
     _insert(connection, new)
     return len(points) % BLOCK_POINTS
 
