@@ -219,9 +219,13 @@ def fork_twice(folder: Path) -> None:
 def open_and_fork(folder: Path, lock: int) -> None:
     """A descriptor of the same number is another file by now, and stays open in a child."""
     os.dup2(os.open(folder / "other", os.O_RDWR | os.O_CREAT), lock)
-    child = in_process(os.fstat, lock)
+    child = in_process(expect_file, lock, folder / "other")
     child.join()
     assert child.exitcode == 0
+
+
+def expect_file(descriptor: int, path: Path) -> None:
+    assert os.path.samestat(os.fstat(descriptor), path.stat())
 
 
 def test_in_a_childs_child_no_other_file_is_closed(folder):
