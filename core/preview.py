@@ -1,7 +1,7 @@
 """What a recipe would do, without doing it: `lmwb check` runs this module as a process of its own.
 
-Reads {"recipe": frozen TOML, "origins": where its values came from} from stdin as JSON, writes one JSON
-object to stdout: {"stages": [...]} or {"error": sentence}. So the command line needs neither torch nor
+Reads {"recipe": frozen TOML, "origins": where its values came from, "home": path} from stdin as JSON, writes
+one JSON object to stdout: {"stages": [...]} or {"error": sentence}. So the command line needs neither torch nor
 transformers.
 """
 
@@ -23,14 +23,16 @@ def main() -> int:
     """Answer the question on stdin."""
     question: dict[str, Any] = json.loads(sys.stdin.read())
     try:
-        answer: dict[str, Any] = {"stages": preview(thaw(question["recipe"]), question["origins"])}
+        answer: dict[str, Any] = {
+            "stages": preview(thaw(question["recipe"]), question["origins"], Path(question["home"]))
+        }
     except LmwbError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer))
     return 0
 
 
-def preview(recipe: Recipe, written: dict[str, str]) -> list[dict[str, Any]]:
+def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[str, Any]]:
     """What each stage would read, make and leave behind.
 
     Raises:
@@ -44,13 +46,13 @@ def preview(recipe: Recipe, written: dict[str, str]) -> list[dict[str, Any]]:
     stages: list[dict[str, Any]] = []
     for position, stage in enumerate(recipe.stage):
         try:
-            stages.append(_preview_training(stage, recipe.seed))
+            stages.append(_preview_training(stage, recipe.seed, home))
         except ValueInRecipeError as error:
             raise origins.blame(written, position, error) from None
     return stages
 
 
-def _preview_training(stage: TrainStage, seed: int) -> dict[str, Any]:
+def _preview_training(stage: TrainStage, seed: int, home: Path) -> dict[str, Any]:
     from .models.causal import outline
     from .stages.preparation import arrange, check_context, make_tokenizer, read_texts
     from .training.checkpoints import expected_bytes
@@ -78,13 +80,18 @@ def _preview_training(stage: TrainStage, seed: int) -> dict[str, Any]:
         "parameters": parameters,
         "vocabulary": len(tokenizer),
         "checkpoint_bytes": one * (stage.train.keep + 1),
-        "free_bytes": shutil.disk_usage(Path.cwd()).free,
+        "free_bytes": shutil.disk_usage(_existing(home)).free,
         "examples": [
             tokenizer.decode(rows.train.tokens(row).tolist())[:_EXAMPLE_CHARACTERS]
             for row in range(min(_EXAMPLES, len(rows.train)))
         ],
         "notes": notes,
     }
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return folder if folder.exists() else _existing(folder.parent)
 
 
 if __name__ == "__main__":

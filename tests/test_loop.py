@@ -37,7 +37,7 @@ def first_gradient(tokenizer, batch_size, accumulation, packing="blocks"):
         gradient_accumulation=accumulation,
         optimizer="sgd",
         lr=1.0,
-        clip=None,
+        clip=0.0,
         schedule="constant",
     )
     before = tiny.model(tokenizer)

@@ -325,8 +325,9 @@ class History:
     def checkpoints(self, run: Run, stage_id: int) -> list[Checkpoint]:
         """The checkpoints that are still on disk, by step."""
         rows = self._all(
-            "SELECT step, path, bytes, best, metrics, created_us FROM checkpoint "
-            "WHERE stage_id = ? AND deleted_us IS NULL GROUP BY path HAVING max(id) ORDER BY step",
+            "SELECT step, path, bytes, metrics, created_us, "
+            "max(id) = (SELECT max(id) FROM checkpoint WHERE stage_id = ?1 AND best) AS best FROM checkpoint "
+            "WHERE stage_id = ?1 AND deleted_us IS NULL GROUP BY path ORDER BY step",
             stage_id,
         )
         return [

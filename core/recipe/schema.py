@@ -173,8 +173,8 @@ class Train(Table):
     """With schedule `step`: steps between two drops."""
     step_factor: Fraction = 0.1
     """With schedule `step`: what each drop multiplies the rate by."""
-    clip: Annotated[float, Field(gt=0)] | None = 1.0
-    """Largest norm of the gradient of a step; longer ones are scaled down."""
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest norm of the gradient of a step; longer ones are scaled down. 0 for no limit."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Number type of the forward pass; weights stay in fp32."""
     compile: bool = False

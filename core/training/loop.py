@@ -91,8 +91,7 @@ class Loop:
             group["lr"] = rate
         if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
-        limit = self._settings.clip if self._settings.clip is not None else float("inf")
-        norm = nn.utils.clip_grad_norm_(self._weights, limit)
+        norm = nn.utils.clip_grad_norm_(self._weights, self._settings.clip or float("inf"))
         bad = ~torch.isfinite(norm + loss)
         if self._scaler is not None:
             self._scaler.step(self.optimizer)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...core.errors import RecipeError, UsageError
+from ...core.home import Home
 from ...core.text import printable
 from .options import JsonOption, RecipeArgument, SetOption
 
@@ -25,14 +26,16 @@ def add_to(app: typer.Typer) -> None:
     app.command()(schema)
 
 
-def check(recipe: RecipeArgument, changes: SetOption = None, as_json: JsonOption = False) -> None:
+def check(
+    context: typer.Context, recipe: RecipeArgument, changes: SetOption = None, as_json: JsonOption = False
+) -> None:
     """Say what is wrong with a recipe, or what it would do. Shows rows, steps, sizes and examples."""
     from ...core.recipe import find_recipe, load
     from .output import print_json
 
     try:
         loaded = load(find_recipe(recipe), changes or ())
-        stages = _preview(loaded)
+        stages = _preview(loaded, context.obj)
     except RecipeError as error:
         if not as_json:
             raise
@@ -96,7 +99,7 @@ def schema() -> None:
 # -- preview --------------------------------------------------------------------------------------
 
 
-def _preview(loaded: "LoadedRecipe") -> list[dict[str, Any]]:
+def _preview(loaded: "LoadedRecipe", home: Home) -> list[dict[str, Any]]:
     """What each stage would do; worked out by another process, which may need torch.
 
     Raises:
@@ -105,7 +108,7 @@ def _preview(loaded: "LoadedRecipe") -> list[dict[str, Any]]:
     import subprocess
     import sys
 
-    question = json.dumps({"recipe": loaded.frozen, "origins": dict(loaded.origins)})
+    question = json.dumps({"recipe": loaded.frozen, "origins": dict(loaded.origins), "home": str(home.root)})
     done = subprocess.run(
         [sys.executable, "-P", "-m", "lmwb.core.preview"], input=question.encode(), capture_output=True, check=False
     )
