@@ -177,6 +177,16 @@ class HistoryMaker:
         """The run's process is gone from now on."""
         os.close(self.lock_of.pop(uid))
 
+    def log(self, uid: str, step: int, values: Mapping[str, float]) -> None:
+        """One more measurement of a run."""
+        run_id = self._one("SELECT id FROM run WHERE uid = ?", uid)
+        stage_id = self._one("SELECT id FROM stage WHERE run_id = ?", run_id)
+        recorder = Recorder(self.home, run_id, self._one("SELECT id FROM attempt WHERE run_id = ?", run_id), print)
+        row = self.connection.execute("SELECT total, speed FROM beat WHERE stage_id = ?", (stage_id,)).fetchone()
+        recorder.metrics(stage_id, step, values)
+        recorder.progress(stage_id, step, row["total"], "training", row["speed"])
+        recorder.close()
+
     def _record(self, sketch: Sketch, run_id: int, attempt_id: int, stage_id: int) -> None:
         recorder = Recorder(self.home, run_id, attempt_id, lambda text: None)
         curve = _curve(sketch)

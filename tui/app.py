@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")  # read when textual is imported
 
 from textual.app import App
+from textual.events import Key
 
 from ..core.errors import LmwbError
 from ..core.history.queries import History
@@ -93,6 +94,16 @@ class LmwbApp(App[None], inherit_bindings=False):
         """Let go of the history."""
         self._reader.submit(self._watcher.close)
         self._reader.shutdown(wait=False)
+
+    async def on_key(self, event: Key) -> None:
+        """A key that nobody took. It may have been on its way to a pane while a line to type in was opened."""
+        from .widgets.entry import Entry
+
+        entry = self.focused
+        if isinstance(entry, Entry) and event.is_printable and event.character:
+            entry.insert_text_at_cursor(event.character)
+        elif isinstance(entry, Entry) and event.key == "enter":
+            await entry.action_submit()
 
     def ask(self, request: Request, at_once: bool = False) -> None:
         """Want something of the history; the answer is shown when it is there. The latest question counts."""

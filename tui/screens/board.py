@@ -118,9 +118,11 @@ class _Arranger(Layout):
 
 def _cut_left(region: Region, width: int) -> tuple[Region, Region]:
     x, y, whole, height = region
+    width = min(width, whole)
     return Region(x, y, width, height), Region(x + width, y, max(0, whole - width), height)
 
 
 def _cut_above(region: Region, height: int) -> tuple[Region, Region]:
     x, y, width, whole = region
+    height = min(height, whole)
     return Region(x, y, width, height), Region(x, y + height, width, max(0, whole - height))

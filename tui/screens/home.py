@@ -147,7 +147,7 @@ class HomeScreen(Screen[None], inherit_bindings=False):
             self.query_one(KeysBar).display = False
             entry = Entry("filter runs: ", self.runs.filter)
             await self.mount(entry)
-            entry.focus()
+            self.set_focus(entry)
 
     @on(Input.Changed)
     def _sift(self, message: Input.Changed) -> None:

@@ -222,7 +222,7 @@ class RecipesScreen(Screen[Run | None], inherit_bindings=False):
 
     @work(name="find recipes")
     async def _find(self) -> None:
-        self._offers.show(await self.app.in_thread(find_offers, Path.cwd()))
+        self._offers.show(await self.app.in_thread(find_offers, Path()))
 
     def on_offers_pane_selected(self, message: OffersPane.Selected) -> None:
         """Show its text."""
