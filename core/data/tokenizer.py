@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..errors import ValueInRecipeError
 from ..recipe.schema import BpeTokenizer
@@ -63,8 +63,9 @@ def token_pieces(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> Ma
     style = _style(tokenizer)
     tokens = tokenizer.convert_ids_to_tokens(list(ids))
     return {
-        i: b"" if token is None else token.encode() if i in special else _piece(token, style)
-        for i, token in zip(ids, tokens, strict=True)
+        i: token.encode() if i in special else _piece(token, style)
+        for i, token in zip(ids, cast("Sequence[str | None]", tokens), strict=True)
+        if token is not None
     }
 
 

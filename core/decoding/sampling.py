@@ -1,7 +1,7 @@
 """Completing prompts while recording what the model thought of every token."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -84,10 +84,10 @@ def complete(
 
 
 def _prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
-    ids: list[int] = tokenizer(prompt, verbose=False)["input_ids"]  # pyright: ignore[reportAssignmentType]
+    ids = cast("list[int]", tokenizer(prompt, verbose=False)["input_ids"])
     if not ids:
         first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-        ids = [first]
+        ids = [cast("int", first)]
     return ids
 
 

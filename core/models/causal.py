@@ -70,7 +70,7 @@ def _configuration(model: ScratchModel, tokenizer: "PreTrainedTokenizerBase") ->
     return AutoConfig.for_model(model.type, **fields)
 
 
-def _special_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int | None]:
+def _special_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
     return {
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,

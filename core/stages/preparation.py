@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import nn
 
 from ..data.rows import Packed, Rows, make_rows
 from ..data.sources import SourceError, read_documents
@@ -113,7 +114,7 @@ def make_model(stage: TrainStage, tokenizer: "PreTrainedTokenizerBase") -> "PreT
     """The model that the recipe names, its weights drawn from torch's present seed if it is new."""
     if isinstance(stage.model, PretrainedModel):
         model = load_causal_lm(stage.model)
-        known = model.get_input_embeddings().num_embeddings  # pyright: ignore[reportAttributeAccessIssue]
+        known = cast("nn.Embedding", model.get_input_embeddings()).num_embeddings
         if len(tokenizer) > known:
             raise ValueInRecipeError(
                 "tokenizer", f"the tokenizer has {len(tokenizer)} tokens, the model knows {known}; leave it out"

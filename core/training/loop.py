@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class Loop:
         self._objective = objective
         self._settings = settings
         self._device = device
-        self._forward = torch.compile(model) if settings.compile else model
+        self._forward = cast("nn.Module", torch.compile(model)) if settings.compile else model
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         self._scaler = torch.amp.GradScaler(device.type) if settings.precision == "fp16" else None
 

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -119,7 +119,7 @@ class _Interrupts:
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[_Interrupts]:
+def _interrupts() -> Generator[_Interrupts]:
     counter = _Interrupts()
     before = signal.signal(signal.SIGINT, counter.add)
     try:
@@ -132,7 +132,7 @@ def _interrupts() -> Iterator[_Interrupts]:
 
 
 @contextlib.contextmanager
-def _view(as_json: bool) -> Iterator[View]:
+def _view(as_json: bool) -> Generator[View]:
     if as_json:
         yield _Events()
     elif sys.stdout.isatty():
