@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,8 @@ _PACKAGES = ("lmwb", "torch", "transformers", "tokenizers", "datasets", "numpy",
 _GIT_SECONDS = 2.0
 _DIFF_BYTES = 5_000_000
 _UNTRACKED = 200
+_NO_CHANGE = re.compile(rb"^diff --git [^\n]*\n(?=diff --git |\Z)", re.MULTILINE)
+"""A file that was touched, no more; git lists it when it may not note that in its index."""
 
 
 def describe(code: Path, device: str) -> tuple[dict[str, Any], bytes | None]:
@@ -43,9 +46,10 @@ def _git(code: Path) -> tuple[dict[str, Any], bytes | None]:
     if commit is None:
         return {}, None
     diff = _ask_git(code, deadline, "diff", "--no-ext-diff", "--no-textconv", "HEAD")
+    left_out = diff is None or len(diff) > _DIFF_BYTES
+    diff = None if diff is None or left_out else _NO_CHANGE.sub(b"", diff) or None
     listing = _ask_git(code, deadline, "ls-files", "-z", "--others", "--exclude-standard", "--full-name", "--", ":/")
     untracked = (listing or b"").decode(errors="replace").split("\0")[:-1]
-    left_out = diff is None or len(diff) > _DIFF_BYTES
     facts = {
         "git_commit": commit.decode().strip(),
         "git_dirty": left_out or bool(diff or untracked),
@@ -53,29 +57,29 @@ def _git(code: Path) -> tuple[dict[str, Any], bytes | None]:
         "git_untracked_total": None if listing is None else len(untracked),
         "git_diff_left_out": left_out,
     }
-    return facts, None if left_out else diff or None
+    return facts, diff
 
 
 def _ask_git(code: Path, deadline: float, *arguments: str) -> bytes | None:
     """What git prints, cut off where it gets too long to keep; None if it fails or takes too long."""
     try:
         process = subprocess.Popen(
-            ["git", "-C", str(code), *arguments],
+            ["git", "-C", str(code), "-c", "diff.autoRefreshIndex=false", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # never stand in the way of the user's own git
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # as above: not to get in the way of the user's own git
         )
     except OSError:
         return None
     with process:
         assert process.stdout is not None
-        watch = threading.Timer(max(0.0, deadline - time.monotonic()), process.kill)
+        watch = threading.Timer(max(0.0, deadline - time.monotonic()), process.terminate)
         watch.start()
         try:
             output = process.stdout.read(_DIFF_BYTES + 1)
             if len(output) > _DIFF_BYTES:
-                process.kill()
+                process.terminate()
                 return output
             return output if process.wait() == 0 else None
         finally:

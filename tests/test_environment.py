@@ -81,10 +81,18 @@ def test_changes_that_are_too_large_are_left_out_and_told(checkout, monkeypatch)
     assert (facts["git_dirty"], facts["git_diff_left_out"], diff) == (True, True, None)
 
 
-def test_looking_changes_nothing_in_the_checkout(checkout):
-    (checkout / "model.py").touch()  # git would like to refresh its index now
+def test_looking_changes_nothing_in_the_checkout_and_a_new_date_is_no_change(checkout):
+    for name in ("model.py", "recipes/tiny.toml"):
+        os.utime(checkout / name, (1e9, 1e9))  # git would like to note in its index that only the time has changed
     before = {path: path.stat().st_mtime_ns for path in (checkout / ".git").rglob("*")}
-    describe(checkout, "cpu")
+    facts, diff = describe(checkout, "cpu")
+    assert (facts["git_dirty"], diff) == (False, None)
+    (checkout / "new.py").write_text("x")
+    (checkout / "model.py").write_text("diff --git a b\n")
+    facts, diff = describe(checkout, "cpu")
+    assert diff is not None
+    assert b"+diff --git a b" in diff
+    assert b"tiny.toml" not in diff
     assert {path: path.stat().st_mtime_ns for path in (checkout / ".git").rglob("*")} == before
 
 
