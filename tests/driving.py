@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from textual.pilot import Pilot
-
 from lmwb.core.home import Home
 from lmwb.tui.app import LmwbApp
 from lmwb.tui.screens.confirm import Confirm
 from lmwb.tui.screens.home import HomeScreen
+from textual.pilot import Pilot
 
 
 @asynccontextmanager

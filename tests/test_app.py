@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from driving import home_screen, look_again, press, running_app, settle, shown
-from make_history import HistoryMaker, Sketch, make_every_state
-
 from lmwb.core.home import Home
+from make_history import HistoryMaker, Sketch, make_every_state
 
 
 @pytest.fixture(scope="module")
@@ -314,6 +313,15 @@ async def test_a_damaged_sample_is_told_and_the_rest_is_shown(tmp_path: Path) ->
         async with running_app(maker.home) as pilot:
             await press(pilot, "3")
             assert "a recorded sample is damaged" in shown(pilot)
+            assert "validation" in shown(pilot)
+
+
+async def test_damaged_points_are_counted_and_the_others_are_drawn(tmp_path: Path) -> None:
+    with HistoryMaker(Home(tmp_path)) as maker:
+        maker.add(Sketch("hurt", 40, 40, samples=False))
+        maker.connection.execute("UPDATE block SET data = zeroblob(9) WHERE n = 40")
+        async with running_app(maker.home) as pilot:
+            assert "40 damaged points left out" in shown(pilot)
             assert "validation" in shown(pilot)
 
 

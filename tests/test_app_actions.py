@@ -6,13 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import lmwb.tui
 import pytest
 from driving import home_screen, press, running_app, settle, shown
-from make_history import HistoryMaker, Sketch
-from textual.binding import Binding
-from textual.dom import DOMNode
-
-import lmwb.tui
 from lmwb.core import runs
 from lmwb.core.errors import UsageError
 from lmwb.core.home import Home
@@ -23,6 +19,9 @@ from lmwb.tui.screens.commands import CommandsScreen
 from lmwb.tui.screens.confirm import Confirm
 from lmwb.tui.screens.home import HomeScreen
 from lmwb.tui.screens.recipes import RecipesScreen
+from make_history import HistoryMaker, Sketch
+from textual.binding import Binding
+from textual.dom import DOMNode
 
 SCOPES = {
     "app": LmwbApp,

@@ -5,16 +5,15 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.segment import Segment
-from rich.style import Style
-from textual.geometry import Region, Size
-from textual.strip import Strip
-
 from lmwb.core.text import printable
 from lmwb.tui import words
 from lmwb.tui.screens.board import ALL_TABS, places
 from lmwb.tui.theme import DARK
 from lmwb.tui.widgets.frame import changed, cut, framed, joined, spread, width_of, wrapped
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.strip import Strip
 
 STYLES = [None, Style(color="red"), Style(bgcolor="blue"), Style(bold=True), Style(underline=True)]
 printable_text = st.text(max_size=40).map(printable)
@@ -131,5 +130,3 @@ def cells(line):
             elif width:
                 found.extend([(character, style), *[("", style)] * (width - 1)])
     return found
-
-

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from driving import home_screen, look_again, press, running_app
-from make_history import HistoryMaker, Sketch
-
 from lmwb.core.home import Home
 from lmwb.tui.app import LmwbApp
+from make_history import HistoryMaker, Sketch
 
 
 class Sent:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pyte
 import pytest
-from make_history import HistoryMaker, Sketch
-
 from lmwb.core.home import Home
+from make_history import HistoryMaker, Sketch
 
 START = """
 import sys
@@ -131,6 +130,15 @@ def test_leaving_by_key_restores_the_terminal(terminal: Terminal, keys: bytes) -
     terminal.press(keys)
     assert terminal.wait_for_end() == 0
     restored(terminal)
+
+
+def test_what_is_typed_fast_after_the_filter_key_arrives_in_the_filter(terminal: Terminal) -> None:
+    terminal.press(b"/r x\r")
+    terminal.wait_for("/r x")
+    terminal.wait_until_quiet()
+    terminal.press(b"q")
+    assert terminal.wait_for_end() == 0
+    assert b"Stop" not in terminal.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

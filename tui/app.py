@@ -95,15 +95,13 @@ class LmwbApp(App[None], inherit_bindings=False):
         self._reader.submit(self._watcher.close)
         self._reader.shutdown(wait=False)
 
-    async def on_key(self, event: Key) -> None:
-        """A key that nobody took. It may have been on its way to a pane while a line to type in was opened."""
+    def on_key(self, event: Key) -> None:
+        """A character that nobody took: it was on its way to a pane while a line to type in was opened."""
         from .widgets.entry import Entry
 
         entry = self.focused
         if isinstance(entry, Entry) and event.is_printable and event.character:
             entry.insert_text_at_cursor(event.character)
-        elif isinstance(entry, Entry) and event.key == "enter":
-            await entry.action_submit()
 
     def ask(self, request: Request, at_once: bool = False) -> None:
         """Want something of the history; the answer is shown when it is there. The latest question counts."""

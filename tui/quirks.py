@@ -4,7 +4,7 @@ Textual rewrites a changed span from the left edge of its widget; over SSH, in a
 traffic. Here a span is cut at both ends.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.control import Control
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
 
-def send_spans_only(screen: "Screen[object]") -> None:
+def send_spans_only(screen: "Screen[Any]") -> None:
     """Let a screen that was just made send changed cells and nothing beside them."""
     try:
         from textual._compositor import ChopsUpdate, Compositor
@@ -40,7 +40,6 @@ def send_spans_only(screen: "Screen[object]") -> None:
                 update = super().render_partial_update()
                 return None if update is None else Spans(update.chops, update.spans, update.chop_ends)
 
-        if isinstance(screen._compositor, Compositor):
-            screen._compositor = SpanCompositor()
+        screen._compositor = SpanCompositor()
     except (ImportError, AttributeError):
         return

@@ -22,9 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from make_history import live_run, make_every_state, make_many
-
 from lmwb.core.home import Home
+from make_history import live_run, make_every_state, make_many
 
 SIZE = (120, 36)
 RUNS = 500

@@ -127,7 +127,9 @@ class CurvesPane(Pane):
             told.append("log y")
         if self._charts[0].view.x0 is not None:
             told.append("zoomed")
-        return [Segment(" · ".join(told), self.palette.dim)] if told else []
+        damaged = sum(points.damaged for points in self._detail.curves.values()) if self._detail else 0
+        lost = [Segment(f"{words.count(damaged)} damaged points left out  ", self.palette.bad)] if damaged else []
+        return [*lost, Segment(" · ".join(told), self.palette.dim)]
 
     def foot(self) -> Line:
         """Why the run ended, if not well."""

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 _TRACK = 24
 """Cells of the slider, at the most."""
 
+_BESIDE = 110
+"""From this width on, the inspector stands beside the tokens, with a bar for each alternative."""
+
+_INSPECTOR = 44
+"""Cells of an inspector that stands beside."""
+
 
 class SamplesPane(Pane):
     """A sample's tokens between a slider over the training and an inspector of the token at the cursor."""
 
     title = "Tokens"
-    DEFAULT_CSS = "SamplesPane TokenView { margin: 3 2 4 2; }"
+    DEFAULT_CSS = "SamplesPane TokenView { margin: 2 2 4 2; }"
 
     def __init__(self, id: str | None = None):
         super().__init__(id=id)
@@ -44,8 +50,11 @@ class SamplesPane(Pane):
 
     def on_resize(self) -> None:
         """Make room for the inspector."""
-        bottom = 2 + self._inspector_height(self.size.height - 2)
-        self._view.styles.margin = (2, 2, bottom, 2)
+        width, height = self.size.width - 2, self.size.height - 2
+        if width >= _BESIDE:
+            self._view.styles.margin = (2, _INSPECTOR + 3, 1, 2)
+        else:
+            self._view.styles.margin = (2, 2, 1 + self._inspector_height(height), 2)
 
     def show(self, detail: "Detail | None", following: bool) -> None:
         """Another sample, or none; `following`: it is the latest there is."""
@@ -98,6 +107,8 @@ class SamplesPane(Pane):
             return [*[[]] * (height // 2), [Segment("no samples yet".center(width), self.palette.dim)]]
         if self._trouble:
             return [self._slider(width), [], [Segment(" " + printable(self._trouble), self.palette.bad)]]
+        if width >= _BESIDE:
+            return self._with_inspector_beside(width, height)
         below = self._inspector_height(height)
         inspector = [[Segment(" "), *line] for line in self._inspect(width - 2, below)]
         lines: list[Line] = [self._slider(width)]
@@ -142,6 +153,17 @@ class SamplesPane(Pane):
         ]
         return [Segment(" "), *track, Segment("  "), *told, Segment("   "), *prompt]
 
+    def _with_inspector_beside(self, width: int, height: int) -> list[Line]:
+        rule = Segment("│ ", self.palette.faint)
+        right = [rule, Segment(" " * _INSPECTOR)]
+        facts = [[rule, *fact] for fact in self._facts(_INSPECTOR)]
+        left: list[Line] = [self._slider(width - _INSPECTOR - 2), *[[]] * (height - 1)]
+        facts += [right] * (height - len(facts))
+        return [
+            [*cut(line, width - _INSPECTOR - 3), Segment(" " * (width - _INSPECTOR - 3 - width_of(line))), *fact]
+            for line, fact in zip(left, facts, strict=False)
+        ]
+
     def _inspector_height(self, inside: int) -> int:
         """A rule and the facts: on two lines, or with a bar for each alternative where there is room."""
         if inside < 8:
@@ -149,16 +171,22 @@ class SamplesPane(Pane):
         return 3 if inside < 26 else 11
 
     def _inspect(self, width: int, height: int) -> list[Line]:
+        facts, cluster = self._facts(width), self._view.cluster
+        if not facts or cluster is None:
+            return []
+        rule: Line = [Segment("─" * width, self.palette.faint)]
+        if height > 3:
+            return [rule, *facts[: height - 1]]
+        return [rule, facts[0], cut(self._rivals(cluster.first), width)][:height]
+
+    def _facts(self, width: int) -> list[Line]:
+        """The tokens at the cursor, each with its alternatives below it."""
         from ..pictures.tokens import inspect_lines
 
         trace, cluster = self._view.trace, self._view.cluster
         if trace is None or cluster is None:
             return []
-        facts = [_rich(line) for line in inspect_lines(trace, cluster, width, self._view.depth)]
-        rule: Line = [Segment("─" * width, self.palette.faint)]
-        if height > 3:
-            return [rule, *facts[: height - 1]]
-        return [rule, facts[0], cut(self._rivals(cluster.first), width)][:height]
+        return [_rich(line) for line in inspect_lines(trace, cluster, width, self._view.depth)]
 
     def _rivals(self, position: int) -> Line:
         """What else the model thought of, in one line."""

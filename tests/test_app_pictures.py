@@ -1,0 +1,81 @@
+"""Pictures of the screens, compared with those in `__snapshots__`; `pytest --snapshot-update` takes them anew.
+
+The history, the clock's zone, the home folder and the colours are always the same.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from driving import press, settle
+from lmwb.core.home import Home
+from lmwb.tui.app import LmwbApp
+from lmwb.tui.screens import recipes
+from lmwb.tui.screens.recipes import Offer
+from make_history import HistoryMaker, make_every_state
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HistoryMaker]:
+    """A run in every state."""
+    with make_every_state(Home(tmp_path_factory.mktemp("user") / "lmwb")) as maker:
+        yield maker
+
+
+@pytest.fixture(autouse=True)
+def same_everywhere(states: HistoryMaker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever takes the picture, wherever."""
+    monkeypatch.setenv("HOME", str(states.home.root.parent))
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("lmwb.tui.watcher.LIST_SECONDS", 10**9)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+SCREENS = {
+    "home": ((120, 36), ""),
+    "home-small": ((80, 24), ""),
+    "home-large": ((200, 50), ""),
+    "home-tiny": ((40, 12), ""),
+    "home-light": ((120, 36), "T"),
+    "died": ((120, 36), "end"),
+    "tokens-small": ((80, 24), "3 comma right right right"),
+    "tokens-zoomed": ((120, 36), "3 z down right"),
+    "help": ((120, 36), "question_mark"),
+    "palette-small": ((80, 24), "ctrl+p s t o p"),
+    "stop": ((80, 24), "x"),
+    "details": ((120, 36), "end 5"),
+}
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_screen(name: str, states: HistoryMaker, snap_compare) -> None:  # type: ignore[no-untyped-def]
+    size, keys = SCREENS[name]
+
+    async def drive(pilot) -> None:  # type: ignore[no-untyped-def]
+        await settle(pilot)
+        await press(pilot, *keys.split())
+
+    assert snap_compare(LmwbApp(states.home), terminal_size=size, run_before=drive)
+
+
+def test_recipes(states: HistoryMaker, snap_compare, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    text = 'name = "small"\nseed = 0\n\n[model]\ntype = "gpt2"        # from scratch\n\n[data]\ntrain = "text.txt"\n'
+    offers = [
+        Offer("quickstart", None, text),
+        Offer("mine.toml", Path("mine.toml"), text),
+        Offer("[/x]", Path("x"), ""),
+    ]
+    monkeypatch.setattr(recipes, "find_offers", lambda folder: offers)
+
+    async def drive(pilot) -> None:  # type: ignore[no-untyped-def]
+        await settle(pilot)
+        await press(pilot, "n", "down")
+
+    assert snap_compare(LmwbApp(states.home), terminal_size=(80, 24), run_before=drive)
