@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -25,6 +26,9 @@ from .actions import Action, bindings_of
 from .screens.home import HomeScreen
 from .theme import DARK, LIGHT, THEMES, Palette
 from .watcher import POLL_SECONDS, Request, Seen, Watcher
+
+_LAST_RESORT_SECONDS = 2.0
+"""How long an orderly end may take after a signal."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -180,5 +184,9 @@ class LmwbApp(App[None], inherit_bindings=False):
         return screen
 
     def _signalled(self, number: int) -> None:
-        """End in order, so that the terminal is as it was."""
-        self.exit(return_code=128 + number)
+        """End in order, so that the terminal is as it was; a terminal that is gone must not hold us up."""
+        status = 128 + number
+        last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, [status])
+        last_resort.daemon = True
+        last_resort.start()
+        self.exit(return_code=status)

@@ -127,7 +127,9 @@ def main() -> None:
         base = statistics.median(times["bare torch"])
         for engine, seconds in times.items():
             median = statistics.median(seconds)
-            print(f"  {engine:22} {1000 * median:8.2f}   {median / base:5.3f} x bare   {1000 * (median - base):+.2f} ms")
+            print(
+                f"  {engine:22} {1000 * median:8.2f}   {median / base:5.3f} x bare   {1000 * (median - base):+.2f} ms"
+            )
 
 
 if __name__ == "__main__":
