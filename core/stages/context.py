@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,5 +38,6 @@ class StageContext:
     def tell(self, text: str, step: int | None = None, kind: str = "note", level: Level = "info") -> None:
         """Say something in the log and among the run's events."""
         place = "" if step is None else f"step {step}  "
-        print(f"{time.strftime('%H:%M:%S')}  {place}{text}", flush=True)
+        with suppress(OSError):  # a full disk must not end the run for want of a log line
+            print(f"{time.strftime('%H:%M:%S')}  {place}{text}", flush=True)
         self.recorder.event(kind, text, level, self.stage_id, step)

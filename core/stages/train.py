@@ -229,6 +229,7 @@ class _Training:
         if self._last_saved == step:
             return
         self._progress(step, "saving")
+        self._context.recorder.flush()  # a run that resumes here measures what comes after, not what came before
         try:
             saved = self._write_checkpoint(step)
         except OSError as error:
