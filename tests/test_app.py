@@ -1,12 +1,17 @@
 """The home screen, driven by keys, on a real history."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from driving import home_screen, look_again, press, running_app, settle, shown
 from lmwb.core.home import Home
+from lmwb.tui.app import LmwbApp
+from lmwb.tui.watcher import Request, Seen, Watcher
 from make_history import HistoryMaker, Sketch, make_every_state
 
 
@@ -330,3 +335,29 @@ async def test_an_unreadable_history_is_told_in_the_title(small: HistoryMaker) -
         small.connection.execute("DROP TABLE beat")
         await look_again(pilot)
         assert "cannot read the history" in shown(pilot)
+
+
+async def test_leaving_while_the_history_is_being_read_is_no_error(
+    small: HistoryMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, gone = threading.Event(), threading.Event()
+    look = Watcher.look
+
+    def slow_look(watcher: Watcher, request: Request, at_once: bool = False) -> Seen:
+        reading.set()
+        gone.wait(20)
+        return replace(look(watcher, request, at_once))
+
+    async def unmounted(app: LmwbApp) -> None:
+        gone.set()  # the answer comes when there is no screen any more
+        while any(worker.is_running for worker in app.workers):
+            await asyncio.sleep(0.01)
+
+    async with running_app(small.home) as pilot:
+        monkeypatch.setattr(Watcher, "look", slow_look)
+        monkeypatch.setattr(LmwbApp, "on_unmount", unmounted, raising=False)
+        home_screen(pilot).app.ask(Request(), at_once=True)
+        await asyncio.to_thread(reading.wait, 20)
+        monkeypatch.setattr(pilot.app.workers, "cancel_all", lambda: None)  # asyncio sometimes loses a cancellation
+        pilot.app.exit()
+    assert pilot.app.return_code == 0

@@ -5,6 +5,7 @@ One thread reads; the screen is painted from what it found.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -71,7 +72,6 @@ class LmwbApp(App[None], inherit_bindings=False):
         self._asked = asyncio.Event()
         self._at_once = False
         self._questions, self._answered = 0, -1
-        self._reader = ThreadPoolExecutor(1, "history")
         self._watcher = Watcher(home)
 
     @property
@@ -93,11 +93,6 @@ class LmwbApp(App[None], inherit_bindings=False):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
         self.run_worker(self._watch(), name="watch")
-
-    async def on_unmount(self) -> None:
-        """Let go of the history."""
-        self._reader.submit(self._watcher.close)
-        self._reader.shutdown(wait=False)
 
     def on_key(self, event: Key) -> None:
         """A character that nobody took: it was on its way to a pane while a line to type in was opened."""
@@ -156,32 +151,36 @@ class LmwbApp(App[None], inherit_bindings=False):
     # -- inside -----------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Look at the history whenever asked, and every half second."""
+        """Look at the history whenever asked, and every half second, until the screen goes away."""
         loop = asyncio.get_running_loop()
-        while True:
-            questions, at_once = self._questions, self._at_once
-            self._at_once = False
-            self._asked.clear()
-            try:
-                seen = await loop.run_in_executor(self._reader, self._watcher.look, self._request, at_once)
-            except (LmwbError, sqlite3.Error, OSError) as error:
-                self._home_screen.title_bar.warn(str(error))
-            else:
-                self._home_screen.title_bar.warn("")
-                if seen is not self.seen:
-                    self.seen = seen
-                    self._home_screen.show(seen)
-            self._answered = questions
-            try:
-                await asyncio.wait_for(self._asked.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
+        home = self.screen_stack[0]
+        assert isinstance(home, HomeScreen)
+        reader = ThreadPoolExecutor(1, "history")
+        try:
+            while True:
+                questions, at_once = self._questions, self._at_once
+                self._at_once = False
+                self._asked.clear()
+                try:
+                    seen = await loop.run_in_executor(reader, self._watcher.look, self._request, at_once)
+                    trouble = ""
+                except (LmwbError, sqlite3.Error, OSError) as error:
+                    seen, trouble = self.seen, str(error)
+                if not home.is_running:
+                    return  # the user left while the thread was reading
+                self._show(home, seen, trouble)
+                self._answered = questions
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._asked.wait(), POLL_SECONDS)
+        finally:
+            reader.submit(self._watcher.close)
+            reader.shutdown(wait=False)
 
-    @property
-    def _home_screen(self) -> HomeScreen:
-        screen = self.screen_stack[0]
-        assert isinstance(screen, HomeScreen)
-        return screen
+    def _show(self, home: HomeScreen, seen: Seen, trouble: str) -> None:
+        home.title_bar.warn(trouble)
+        if seen is not self.seen:
+            self.seen = seen
+            home.show(seen)
 
     def _signalled(self, number: int) -> None:
         """End in order, so that the terminal is as it was; a terminal that is gone must not hold us up."""
