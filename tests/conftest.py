@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, and their models are tiny
 
 settings.register_profile("lmwb", deadline=None)
 settings.load_profile("lmwb")

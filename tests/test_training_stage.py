@@ -264,3 +264,19 @@ def test_progress_facts_are_plain_json(uninterrupted):
     facts = json.loads((bench.folder / "train" / "checkpoints" / "step-000012" / checkpoints.FACTS).read_text())
     assert facts["step"] == 12
     assert facts["facts"]["tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "validation", "key", "sentence"),
+    [
+        ("One short line.", 0.0, "data.train", r"hold \d+ tokens, too few for one block of 16"),
+        ("word " * 40, 0.001, "data.validation", "too little text to set a share aside"),
+    ],
+)
+def test_too_little_text_is_refused(tmp_path, text, validation, key, sentence):
+    corpus = tmp_path / "short.txt"
+    corpus.write_text(text)
+    stage = dropout_stage(data__train=str(corpus), data__validation=validation)
+    with pytest.raises(ValueInRecipeError, match=sentence) as caught:
+        Bench(tmp_path / "home", stage).work()
+    assert caught.value.key == key

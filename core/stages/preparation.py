@@ -83,9 +83,24 @@ def prepare(stage: TrainStage, seed: int, tell: Tell, checkpoint: Path | None = 
 
 
 def arrange(texts: Texts, data: Data, tokenizer: "PreTrainedTokenizerBase", tell: Tell) -> Parts:
-    """The rows of training, validation and test."""
+    """The rows of training, validation and test.
+
+    Raises:
+        ValueInRecipeError: there is too little text for a single block, or none to set aside.
+    """
+    train = _rows(texts.train, data, tokenizer, "data.train", tell)
+    if data.packing == "blocks" and len(train.stream) <= data.block_size:
+        raise ValueInRecipeError(
+            "data.train",
+            f"the training texts hold {len(train.stream)} tokens, too few for one block of {data.block_size}; give "
+            "more text or lower block_size",
+        )
+    if data.validation and not texts.validation:
+        raise ValueInRecipeError(
+            "data.validation", "too little text to set a share aside; give a source, or 0 for no validation"
+        )
     return Parts(
-        _rows(texts.train, data, tokenizer, "data.train", tell),
+        train,
         _rows(texts.validation, data, tokenizer, "data.validation", tell) if texts.validation else None,
         _rows(texts.test, data, tokenizer, "data.test", tell) if texts.test else None,
     )

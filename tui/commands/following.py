@@ -81,7 +81,7 @@ def follow(home: Home, uid: str, as_json: bool) -> int:
             view.show(Look(run, latest.value if latest else None, events))
             if state_before in ENDINGS:
                 view.end(run, history)
-                return ENDINGS[state_before]
+                return _exit_status(run)
             if interrupts.count > 1:
                 notice(f"left run {uid} to itself; `lmwb show {uid}` tells how it goes")
                 return ExitCode.INTERRUPTED
@@ -89,6 +89,15 @@ def follow(home: Home, uid: str, as_json: bool) -> int:
                 told = interrupts.count
             interrupts.wait(POLL_SECONDS)
             run = history.run(run.id)
+
+
+def _exit_status(run: Run) -> ExitCode:
+    return ExitCode.USAGE if _recipe_is_wrong(run) else ENDINGS[run.state]
+
+
+def _recipe_is_wrong(run: Run) -> bool:
+    """The run failed at once, on a value that only its worker could see does not fit."""
+    return run.state == "failed" and run.exit_code == ExitCode.USAGE
 
 
 def _ask_to_stop(run: Run) -> bool:
@@ -275,6 +284,8 @@ def ending(run: Run, history: History) -> Iterator[str]:
     yield f"  folder  {run.folder}"
     if run.state == "finished":
         yield f"next: lmwb show {run.uid} · lmwb sample {run.uid} · lmwb"
+    elif _recipe_is_wrong(run):
+        yield "next: mend the recipe, see what it would do with `lmwb check`, and run it again"
     else:
         yield f"next: lmwb resume {run.uid} · lmwb logs {run.uid} · lmwb show {run.uid}"
 
