@@ -61,8 +61,12 @@ def test_a_trace_comes_back_as_it_was(trace):
 def test_a_damaged_record_is_noticed(trace, data):
     record = bytearray(trace.to_bytes())
     record[data.draw(st.integers(2, len(record) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    with pytest.raises(ValueError, match="a recorded sample is damaged"):
-        TokenTrace.from_bytes(bytes(record))
+    try:
+        back = TokenTrace.from_bytes(bytes(record))
+    except ValueError as error:
+        assert "a recorded sample is damaged" in str(error)  # noqa: PT017
+    else:  # a bit that fills the last byte of the stream means nothing
+        assert back.to_bytes() == TokenTrace.from_bytes(trace.to_bytes()).to_bytes()
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..text import printable
 from .lines import KeyPath, is_list, is_table
-from .problems import Problem, quoted
+from .problems import Problem
 
 
 def resolve(document: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> list[Problem]:
@@ -55,10 +56,10 @@ def _data(source: str, base: Path) -> tuple[str, str | None]:
             with path.open("rb") as file:
                 empty = not file.read(1)
     except FileNotFoundError:
-        return str(path), f"no such file {quoted(str(path))}"
+        return str(path), f"no such file {_quoted(path)}"
     except (OSError, ValueError) as error:
-        return str(path), f"cannot read {quoted(str(path))}: {getattr(error, 'strerror', None) or error}"
-    return str(path), f"{quoted(str(path))} is empty" if empty else None
+        return str(path), f"cannot read {_quoted(path)}: {getattr(error, 'strerror', None) or error}"
+    return str(path), f"{_quoted(path)} is empty" if empty else None
 
 
 def _folder(source: str, base: Path) -> tuple[str, str | None]:
@@ -69,10 +70,15 @@ def _folder(source: str, base: Path) -> tuple[str, str | None]:
             return str(path), None
         if not source.startswith((".", "/", "~")):
             return source, None
-        complaint = f"{quoted(str(path))} is not a folder" if path.exists() else f"no such folder {quoted(str(path))}"
+        complaint = f"{_quoted(path)} is not a folder" if path.exists() else f"no such folder {_quoted(path)}"
     except (OSError, ValueError) as error:
-        complaint = f"cannot read {quoted(str(path))}: {getattr(error, 'strerror', None) or error}"
+        complaint = f"cannot read {_quoted(path)}: {getattr(error, 'strerror', None) or error}"
     return str(path), complaint
+
+
+def _quoted(path: Path) -> str:
+    """A path is never cut: its end tells most."""
+    return f"'{printable(str(path))}'"
 
 
 def _absolute(source: str, base: Path) -> Path:
