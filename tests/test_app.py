@@ -196,7 +196,7 @@ async def test_colours_can_mean_other_things(home: Home) -> None:
         ("4", "validation loss 2.432   checkpoint kept"),
         ("5", "validation perplexity 11.4"),
         ("6", 'schedule = "cosine"'),
-        ("7", "train/checkpoints/step-000400"),
+        ("7", "3.4 MB  best"),
     ],
 )
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])

@@ -220,7 +220,7 @@ async def test_recipes_shipped_and_own_can_be_read(maker: HistoryMaker, folder: 
     async with running_app(maker.home) as pilot:
         await press(pilot, "n")
         text = shown(pilot)
-        for expected in ("With lmwb", "quickstart", "In this folder", "a-good.toml", "b-bad.toml", "[tokenizer]"):
+        for expected in ("With lmwb", "quickstart", "In this folder", "a-good.toml", "b-bad.toml", 'name = "'):
             assert expected in text
         await press(pilot, "end", "up")
         assert 'name = "mine"' in shown(pilot)

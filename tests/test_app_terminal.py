@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pyte
 import pytest
@@ -47,10 +48,17 @@ HOSTILE = [
 ]
 
 
+PRIVATE = re.compile(rb"\x1b\[[<>=?][^a-zA-Z]*[a-zA-Z$]p?")
+"""Sequences that the emulator does not know."""
+
+
 class Terminal:
     """The app, and all that it has printed."""
 
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+
     def __init__(self, home: Home, *words: str, size: tuple[int, int] = (100, 36)):
+        self._size = size
         self.master, self._slave = pty.openpty()
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.modes_before = termios.tcgetattr(self._slave)
@@ -59,12 +67,28 @@ class Terminal:
             stdin=self._slave, stdout=self._slave, stderr=self._slave, start_new_session=True,
             env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
         )  # fmt: skip
+        self.started.append(self.process)
         self.output = b""
 
     def wait_for(self, text: str) -> None:
         """Read until a text has been printed."""
         self._read(lambda: text.encode() in self.output)
         assert text.encode() in self.output
+
+    def wait_for_shown(self, text: str) -> None:
+        """Read until a text stands on the screen, whatever pieces it came in."""
+        until = time.monotonic() + 60
+        while text not in "\n".join(self.screen()) and time.monotonic() < until:
+            self.wait_until_quiet()
+        assert text in "\n".join(self.screen())
+
+    def screen(self) -> list[str]:
+        """What a terminal shows after all that was printed, before the app left."""
+        columns, rows = self._size
+        emulator = pyte.Screen(columns, rows)
+        alternate = self.output.partition(b"\x1b[?1049h")[2].partition(b"\x1b[?1049l")[0]
+        pyte.ByteStream(emulator).feed(PRIVATE.sub(b"", alternate))
+        return list(emulator.display)
 
     def wait_until_quiet(self) -> None:
         """Read until nothing has come for a while."""
@@ -101,6 +125,13 @@ class Terminal:
                 self.output += os.read(self.master, 65536)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    yield
+    while Terminal.started:
+        Terminal.started.pop().kill()
+
+
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     """The app on one run."""
@@ -134,7 +165,7 @@ def test_leaving_by_key_restores_the_terminal(terminal: Terminal, keys: bytes) -
 
 def test_what_is_typed_fast_after_the_filter_key_arrives_in_the_filter(terminal: Terminal) -> None:
     terminal.press(b"/r x\r")
-    terminal.wait_for("/r x")
+    terminal.wait_for_shown("/r x")
     terminal.wait_until_quiet()
     terminal.press(b"q")
     assert terminal.wait_for_end() == 0
@@ -168,6 +199,15 @@ def test_a_hung_up_line_ends_the_app(tmp_path: Path) -> None:
         os.close(running.master)
         assert running.process.wait(60) == 128 + signal.SIGHUP
         os.close(running._slave)
+
+
+def test_a_terminal_that_goes_without_a_word_ends_the_app(tmp_path: Path) -> None:
+    with HistoryMaker(Home(tmp_path)) as maker:
+        running = Terminal(maker.home)
+        running.wait_for("No runs yet")
+        os.close(running._slave)
+        os.close(running.master)
+        assert running.process.wait(30) == 128 + signal.SIGHUP
 
 
 OWN = re.compile(
@@ -213,14 +253,10 @@ def test_what_is_on_the_screen_is_what_the_app_believes(tmp_path: Path) -> None:
         for text in HOSTILE[:10]:
             maker.add(Sketch(text, 16, 16, samples=False))
         running = Terminal(maker.home, size=(100, 36))
-        running.wait_for("best")
+        running.wait_for_shown("best")
         running.wait_until_quiet()
-        running.press(b"q")
-        running.wait_for_end()
-        screen = pyte.Screen(100, 36)
-        alternate = running.output[running.output.find(b"\x1b[?1049h") : running.output.rfind(b"\x1b[?1049l")]
-        pyte.ByteStream(screen).feed(re.sub(rb"\x1b\[[<>=?][^a-zA-Z]*[a-zA-Z$]p?", b"", alternate))
+        screen = running.screen()
         running.close()
-    frame = [line for line in screen.display if line.startswith("│")]
+    frame = [line for line in screen if line.startswith("│")]
     assert len(frame) > 20
     assert [line for line in frame if line.rstrip()[-1] not in "│╮╯"] == []

@@ -68,6 +68,7 @@ class LmwbApp(App[None], inherit_bindings=False):
             self.register_theme(theme)
         self.theme = THEMES[0].name
         self.seen = Seen()
+        self._on_terminal = False
         self._request = Request()
         self._asked = asyncio.Event()
         self._at_once = False
@@ -90,6 +91,7 @@ class LmwbApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Start to watch."""
+        self._on_terminal = os.isatty(0)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
         self.run_worker(self._watch(), name="watch")
@@ -157,7 +159,7 @@ class LmwbApp(App[None], inherit_bindings=False):
         assert isinstance(home, HomeScreen)
         reader = ThreadPoolExecutor(1, "history")
         try:
-            while True:
+            while not self._terminal_is_gone():
                 questions, at_once = self._questions, self._at_once
                 self._at_once = False
                 self._asked.clear()
@@ -181,6 +183,13 @@ class LmwbApp(App[None], inherit_bindings=False):
         if seen is not self.seen:
             self.seen = seen
             home.show(seen)
+
+    def _terminal_is_gone(self) -> bool:
+        """The terminal hung up and no signal said so; without one there is nobody to work for."""
+        if not self._on_terminal or os.isatty(0):
+            return False
+        self._signalled(signal.SIGHUP)
+        return True
 
     def _signalled(self, number: int) -> None:
         """End in order, so that the terminal is as it was; a terminal that is gone must not hold us up."""
