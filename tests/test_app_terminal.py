@@ -62,10 +62,11 @@ class Terminal:
         self.master, self._slave = pty.openpty()
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.modes_before = termios.tcgetattr(self._slave)
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             [sys.executable, "-c", START, str(home.root), *words],
             stdin=self._slave, stdout=self._slave, stderr=self._slave, start_new_session=True,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            env={**environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
         )  # fmt: skip
         self.started.append(self.process)
         self.output = b""
