@@ -65,6 +65,8 @@ class _Training:
         self._loop = Loop(self._model, CausalLM(self._ready.rows.train), self._settings, self._plan, context.device)
         self._after = 0
         self._last_saved: int | None = None
+        self._began_at: float | None = None  # the first step of this attempt, on the monotonic clock
+        self._began_after = 0
         if resumed is not None:
             self._take_up(resumed)
         self._measured: list[Step] = []
@@ -154,9 +156,8 @@ class _Training:
             )
 
     def _progress(self, step: int, phase: str = "training") -> None:
-        began = getattr(self, "_began_at", None)
-        done = 0 if began is None else step - self._began_after
-        speed = None if began is None or done == 0 else done / (time.monotonic() - began)
+        done = step - self._began_after
+        speed = None if self._began_at is None or done == 0 else done / (time.monotonic() - self._began_at)
         self._context.recorder.progress(self._context.stage_id, step, self._plan.total, phase, speed)
 
     # -- looking at the model ---------------------------------------------------------------------
