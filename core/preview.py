@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import LmwbError, ValueInRecipeError
+from .home import Home
 from .recipe import origins, thaw
-from .recipe.schema import Recipe, TrainStage
+from .recipe.schema import CompareStage, PretrainedModel, Recipe
 
 _EXAMPLES = 3
 _EXAMPLE_CHARACTERS = 240
@@ -39,52 +40,60 @@ def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[st
         RecipeError: a value does not fit the data or the model; it points at the user's line.
     """
     from .device import choose_device
-    from .models.causal import quiet
+    from .models.loading import quiet
 
     quiet()
     choose_device(recipe.device)
     stages: list[dict[str, Any]] = []
     for position, stage in enumerate(recipe.stage):
+        if isinstance(stage, CompareStage):
+            stages.append({"name": stage.name, "kind": stage.kind})
+            continue
+        if isinstance(stage.model, PretrainedModel) and stage.model.from_ in [s.name for s in recipe.stage[:position]]:
+            stages.append({"name": stage.name, "kind": stage.kind, "builds_on": stage.model.from_})
+            continue
         try:
-            stages.append(_preview_training(stage, recipe.seed, home))
+            stages.append(_preview_training(recipe, position, home))
         except ValueInRecipeError as error:
             raise origins.blame(written, position, error) from None
     return stages
 
 
-def _preview_training(stage: TrainStage, seed: int, home: Path) -> dict[str, Any]:
-    from .models.causal import outline
-    from .stages.preparation import arrange, check_context, make_tokenizer, read_texts
-    from .training.checkpoints import expected_bytes
+def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, Any]:
+    from .methods import adapt
+    from .models.loading import outline
+    from .tasks.registry import task_of
+    from .tasks.task import Surroundings
+    from .training.checkpoints import expected_bytes, stored_weights
     from .training.plan import Plan
 
+    stage = recipe.stage[position]
+    assert not isinstance(stage, CompareStage)
     notes: list[str] = []
-    texts = read_texts(stage.data, seed)
-    tokenizer = make_tokenizer(stage, texts.train)
-    model = outline(stage.model, tokenizer)
-    check_context(stage.data, model)
-    rows = arrange(texts, stage.data, tokenizer, notes.append)
-    plan = Plan.of(stage.train, len(rows.train), seed)
-    parameters = sum(weight.numel() for weight in model.parameters())
-    one = expected_bytes(parameters, stage.train)
+    task = task_of(stage, Surroundings(recipe.seed, Home(home).cache, notes.append))
+    material = task.read()
+    model = outline(stage.model, task.head, material.tokenizer, material.fields)
+    task.check_model(model)
+    adapt(model, stage.method, notes.append)
+    rows = material.train
+    plan = Plan.of(stage.train, len(rows), recipe.seed, rows.lengths)
+    weights = list(model.parameters())
     return {
         "name": stage.name,
         "kind": stage.kind,
         "objective": stage.objective,
-        "documents": {"train": len(texts.train), "validation": len(texts.validation), "test": len(texts.test)},
-        "train_rows": len(rows.train),
-        "validation_rows": 0 if rows.validation is None else len(rows.validation),
-        "tokens_per_epoch": rows.train.targets,
+        "counts": material.counts,
+        "train_rows": len(rows),
+        "validation_rows": sum(len(part) for part in material.validation.values()),
+        "tokens_per_epoch": int(rows.lengths.sum()),
         "steps": plan.total,
         "epochs": plan.total / plan.steps_per_epoch,
-        "parameters": parameters,
-        "vocabulary": len(tokenizer),
-        "checkpoint_bytes": one * (stage.train.keep + 1),
+        "parameters": sum(weight.numel() for weight in weights),
+        "trained": sum(weight.numel() for weight in weights if weight.requires_grad),
+        "vocabulary": None if material.tokenizer is None else len(material.tokenizer),
+        "checkpoint_bytes": expected_bytes(stored_weights(model), stage.train) * (stage.train.keep + 1),
         "free_bytes": shutil.disk_usage(_existing(home)).free,
-        "examples": [
-            tokenizer.decode(rows.train.tokens(row).tolist())[:_EXAMPLE_CHARACTERS]
-            for row in range(min(_EXAMPLES, len(rows.train)))
-        ],
+        "examples": [task.example(row)[:_EXAMPLE_CHARACTERS] for row in range(min(_EXAMPLES, len(rows)))],
         "notes": notes,
     }
 

@@ -20,6 +20,8 @@ from .history.queries import History, Run
 from .history.recorder import Recorder
 from .home import Home
 from .recipe import Recipe, origins, thaw
+from .recipe.schema import CompareStage
+from .references import resolved
 from .supervisor import STOP_SIGNALS
 
 
@@ -73,6 +75,7 @@ class _Attempt:
     """The walk through the stages."""
 
     def __init__(self, home: Home, uid: str, attempt_id: int, connection: Any, recorder: Recorder, stop: _StopSwitch):
+        self._home = home
         with closing(History(home)) as history:
             self._run: Run = history.find(uid)
             self._stages = history.stages(self._run.id)
@@ -87,7 +90,7 @@ class _Attempt:
     def work(self) -> None:
         from .device import choose_device, device_name
         from .environment import describe
-        from .models.causal import quiet
+        from .models.loading import quiet
 
         quiet()
         recipe = thaw(self._recipe_toml)
@@ -100,24 +103,29 @@ class _Attempt:
                 self._do(recipe, position, entry.id, device)
 
     def _do(self, recipe: Recipe, position: int, stage_id: int, device: Any) -> None:
-        from .stages import train
+        from .stages import compare, train
         from .stages.context import StageContext
 
         if self._stop.wanted:
             raise Stopped
-        stage = recipe.stage[position]
+        stage = resolved(recipe, position, self._run.folder, self._home)
         context = StageContext(
             stage_id=stage_id,
             run_folder=self._run.folder,
             folder=self._run.folder / stage.name,
+            cache=self._home.cache,
             seed=recipe.seed,
             device=device,
             recorder=self._recorder,
             begin=lambda total, after: begin_stage(self._connection, stage_id, total, self._attempt_id, after),
             stop_wanted=lambda: self._stop.wanted,
+            tensorboard=recipe.log.tensorboard,
         )
         try:
-            summary = train.run(stage, context)
+            if isinstance(stage, CompareStage):
+                summary = compare.run(stage, context, self._home, self._run)
+            else:
+                summary = train.run(stage, context)
         except ValueInRecipeError as error:
             raise origins.blame(origins.read(self._run.folder), position, error) from None
         self._recorder.flush()

@@ -9,7 +9,8 @@ import torch
 from lmwb.core.recipe.schema import Train
 from lmwb.core.training.evaluation import evaluate
 from lmwb.core.training.loop import Loop
-from lmwb.core.training.objectives import IGNORE, Batch, CausalLM
+from lmwb.core.training.objective import IGNORE, Batch
+from lmwb.core.training.objectives.causal import CausalLM
 from lmwb.core.training.plan import Plan
 from torch.nn import functional as F
 
@@ -77,7 +78,7 @@ def test_the_gradient_is_that_of_the_mean_over_tokens(tokenizer, packing):
 def test_perplexity_does_not_depend_on_the_batch_size(tokenizer, packing):
     rows = tiny.rows(tokenizer, packing=packing)
     model = tiny.model(tokenizer)
-    figures = [evaluate(model, CausalLM(rows), len(rows), size, CPU) for size in (1, 2, 7, 64)]
+    figures = [evaluate(model, CausalLM(rows), size, CPU) for size in (1, 2, 7, 64)]
     for other in figures[1:]:
         assert other["loss"] == pytest.approx(figures[0]["loss"], rel=1e-6)
     assert figures[0]["perplexity"] == pytest.approx(math.exp(figures[0]["loss"]))
@@ -85,12 +86,13 @@ def test_perplexity_does_not_depend_on_the_batch_size(tokenizer, packing):
 
 def test_packed_documents_do_not_see_each_other(tokenizer):
     """The loss of a packed document is that of the document alone, also for rotary positions."""
-    from lmwb.core.models.causal import new_causal_lm
+    from lmwb.core.models.loading import make_model
     from lmwb.core.recipe.schema import ScratchModel
 
     fields = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.manual_seed(0)
-    llama = new_causal_lm(ScratchModel(type="llama", config={**fields, "num_key_value_heads": 2}), tokenizer)
+    scratch = ScratchModel(type="llama", config={**fields, "num_key_value_heads": 2})
+    llama = make_model(scratch, "causal-lm", tokenizer, {}, print)
     documents = tiny.texts(12)
     for model in (tiny.model(tokenizer), llama):
         model.eval()
@@ -98,8 +100,8 @@ def test_packed_documents_do_not_see_each_other(tokenizer):
         apart = [tiny.rows(tokenizer, 120, "documents", [document]) for document in documents]
         assert len(packed) < len(apart)
         with torch.no_grad():
-            together = CausalLM(packed).loss_sum(model, CausalLM(packed).collate(range(len(packed))))
-            alone = sum(CausalLM(rows).loss_sum(model, CausalLM(rows).collate([0])) for rows in apart)
+            together = tiny.loss_of(model, CausalLM(packed), range(len(packed)))
+            alone = sum(tiny.loss_of(model, CausalLM(rows), [0]) for rows in apart)
         assert float(together) == pytest.approx(float(alone), rel=1e-5)
         assert packed.targets == sum(rows.targets for rows in apart)
 
@@ -107,14 +109,14 @@ def test_packed_documents_do_not_see_each_other(tokenizer):
 def test_every_token_but_a_streams_first_is_predicted_once(tokenizer):
     rows = tiny.rows(tokenizer, block_size=10)
     objective = CausalLM(rows)
-    weight = sum(objective.collate([row]).weight for row in range(len(rows)))
+    weight = sum(objective.collate([row], 0).weight for row in range(len(rows)))
     assert weight == rows.targets == len(rows.stream) - 1
 
 
 def test_a_step_that_is_not_finite_changes_nothing(tokenizer):
     class Poisoned(CausalLM):
-        def loss_sum(self, model, batch: Batch):
-            loss = super().loss_sum(model, batch)
+        def loss_sum(self, outputs, batch: Batch):
+            loss = super().loss_sum(outputs, batch)
             return loss * float("nan") if self.poison else loss
 
     for settings in (
@@ -161,7 +163,7 @@ def test_dropout_is_a_function_of_the_step(tokenizer):
 
 def test_ignored_targets_weigh_nothing(tokenizer):
     rows = tiny.rows(tokenizer, 60, "documents")
-    batch = CausalLM(rows).collate(range(3))
+    batch = CausalLM(rows).collate(range(3), 0)
     assert (
         batch.weight
         == int((batch.targets != IGNORE).sum())

@@ -12,7 +12,12 @@ TOP = 'name = "x"\nmodel = { from = "hub/model" }\n'
 HEAD = TOP + 'data = { train = "texts.txt" }\n'
 STAGES = 'name = "x"\n[[stage]]\nname = "one"\nmodel = { from = "m" }\ndata = { train = "texts.txt" }\n'
 
-TOP_KEYS = "known keys: data, description, device, kind, model, name, objective, sample, seed, tokenizer, train"
+TOP_KEYS = (
+    "known keys: data, description, device, jobs, kind, log, method, model, name, objective, sample, seed, seeds, "
+    "sweep, tokenizer, train"
+)
+
+TOKENIZERS = "'pretrained', 'bpe', 'wordpiece', 'unigram' or 'words'"
 
 BAD = {
     # typing errors in keys
@@ -47,7 +52,7 @@ BAD = {
     "table in a table": (HEAD + "[train.sample]\ntokens = 1",
                          ["4: unknown key 'sample' in [train]; it belongs at the top"]),
     "key of several tables": (TOP + 'data = { train = "texts.txt", from = "m" }',
-                              ["3: unknown key 'from' in [data]; it belongs in [model] or in [tokenizer]"]),
+                              ["3: unknown key 'from' in [data]; it belongs in [tokenizer] or in [model]"]),
     "key of the other kind": ('name = "x"\nmodel = { from = "m", config = {} }\ndata.train = "texts.txt"',
                               ["2: unknown key 'config' in [model]; it belongs to kind 'scratch'"]),
     "key of a table in a stage": (STAGES + "lr = 1",
@@ -107,8 +112,8 @@ BAD = {
                      ["4: 'optimizer' must be 'adamw' or 'sgd', not 'adam'; did you mean 'adamw'?"]),
     "no choice at all": (HEAD + "train.precision = 16", ["4: 'precision' must be 'fp32', 'bf16' or 'fp16', not 16"]),
     "wrong kind of table": (HEAD + 'tokenizer = { kind = "bp" }',
-                            ["4: 'kind' must be 'pretrained' or 'bpe', not 'bp'; did you mean 'bpe'?"]),
-    "wrong kind of stage": (HEAD + 'kind = "dance"', ["4: 'kind' must be 'train', not 'dance'"]),
+                            [f"4: 'kind' must be {TOKENIZERS}, not 'bp'; did you mean 'bpe'?"]),
+    "wrong kind of stage": (HEAD + 'kind = "dance"', ["4: 'kind' must be 'train' or 'compare', not 'dance'"]),
     # rules between keys
     "two lengths": (HEAD + "[train]\nepochs = 1\nsteps = 1", ["6: give 'epochs' or 'steps', not both"]),
     "scratch without tokenizer": (
@@ -177,7 +182,7 @@ OVERRIDES = {
                       ["--set stage.two.train.lr=1: there is no stage 'two'; the recipe has 'train'"]),
     "nothing to take out": (["test="], ["--set test=: there is no 'test' to take out"]),
     "kind": (["tokenizer.kind=bp"],
-             ["--set tokenizer.kind=bp: 'kind' must be 'pretrained' or 'bpe', not 'bp'; did you mean 'bpe'?"]),
+             [f"--set tokenizer.kind=bp: 'kind' must be {TOKENIZERS}, not 'bp'; did you mean 'bpe'?"]),
     "both lengths": (["train.steps=1", "train.epochs=1"],
                      ["--set train.steps=1: give 'epochs' or 'steps', not both"]),
     "taken out and needed": (["data="], ["1: missing table [data]"]),

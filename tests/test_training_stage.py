@@ -49,6 +49,7 @@ class Bench:
                 stage_id=self.stage_id,
                 run_folder=self.folder,
                 folder=self.folder / "train",
+                cache=self.home.cache,
                 seed=1,
                 device=torch.device("cpu"),
                 recorder=recorder,
@@ -194,8 +195,8 @@ def test_changed_data_are_refused_on_resume(tmp_path):
 def test_losses_that_stay_bad_end_the_run_with_the_rows(tmp_path, monkeypatch):
     bench = Bench(tmp_path, dropout_stage(train__max_bad_steps=3, data__validation=0.0))
     monkeypatch.setattr(
-        "lmwb.core.training.objectives.CausalLM.loss_sum",
-        lambda self, model, batch: next(model.parameters()).sum() * float("inf"),
+        "lmwb.core.training.objectives.causal.CausalLM.loss_sum",
+        lambda self, outputs, batch: outputs.sum() * float("inf"),
     )
     with pytest.raises(TrainingError, match=r"step \d+: loss or gradient was not finite \d times in a row.*rows \["):
         bench.work()

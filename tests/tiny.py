@@ -3,7 +3,7 @@
 import torch
 from lmwb.core.data.rows import Rows, make_rows
 from lmwb.core.data.tokenizer import train_bpe
-from lmwb.core.recipe.schema import BpeTokenizer, ScratchModel, TrainStage
+from lmwb.core.recipe.schema import BpeTokenizer, CausalStage, ScratchModel
 
 SENTENCES = [
     "The cat sat on the mat and looked at the dog.",
@@ -24,7 +24,7 @@ def tokenizer(vocab_size=320):
     return train_bpe(texts(), BpeTokenizer(vocab_size=vocab_size, min_frequency=1))
 
 
-def stage(**changes) -> TrainStage:
+def stage(**changes) -> CausalStage:
     """A training stage as a recipe would give it; `train__lr=1` sets a key of a table."""
     document = {
         "model": {"type": "gpt2", "config": {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 32}},
@@ -39,17 +39,24 @@ def stage(**changes) -> TrainStage:
             document[table] = {**document[table], name: value}
         else:
             document[table] = value
-    return TrainStage.model_validate(document)
+    return CausalStage.model_validate(document)
 
 
 def model(of, dropout=0.0, **fields):
     """A tiny causal language model for a tokenizer."""
-    from lmwb.core.models.causal import new_causal_lm
+    from lmwb.core.models.loading import make_model
 
     torch.manual_seed(0)
     shape = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 128}
     drop = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
-    return new_causal_lm(ScratchModel(type="gpt2", config={**shape, **drop, **fields}), of)
+    scratch = ScratchModel(type="gpt2", config={**shape, **drop, **fields})
+    return make_model(scratch, "causal-lm", of, {}, print)
+
+
+def loss_of(model, objective, rows, seed=0):
+    """The sum of an objective's losses over some rows."""
+    batch = objective.collate(list(rows), seed)
+    return objective.loss_sum(objective.forward(model, batch), batch)
 
 
 def rows(of, block_size=16, packing="blocks", documents=None) -> Rows:

@@ -27,11 +27,13 @@ class Rows:
         stream: (tokens,) int32.
         bounds: (rows, 2) int64, first token and end of each row.
         documents: (rows,) for packing `documents`: the lengths of the documents within each row; else None.
+        learned: (tokens,) whether a token is to be learned; None if all are.
     """
 
     stream: NDArray[np.int32]
     bounds: NDArray[np.int64]
     documents: Sequence[Sequence[int]] | None = None
+    learned: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.bounds)
@@ -46,6 +48,8 @@ class Rows:
         """The same for the same rows, and for no others."""
         digest = hashlib.sha256(self.stream.tobytes())
         digest.update(self.bounds.tobytes())
+        if self.learned is not None:
+            digest.update(self.learned.tobytes())
         return digest.hexdigest()
 
     @property

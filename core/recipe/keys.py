@@ -5,15 +5,15 @@ All of it is read off the schema.
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
 from .lines import KeyPath
-from .schema import Recipe, Table, TrainStage
+from .schema import STAGES, CausalStage, Recipe, Table, tag_of
 
-STAGE_KEYS = frozenset(info.alias or name for name, info in TrainStage.model_fields.items()) - {"name"}
+STAGE_KEYS = frozenset(info.alias or name for kind in STAGES for name, info in kind.model_fields.items()) - {"name"}
 """What a recipe of one stage may write at the top."""
 
 _OTHER_NAMES = {
@@ -50,6 +50,7 @@ class Place:
         path: where it stands.
         kinds: the kinds of table that may stand around it.
         table: the kind that does.
+        stage: the kind of stage around it.
         field: the key's description; None if the schema does not have it.
         below: the kinds of table that the key itself may hold.
     """
@@ -57,19 +58,22 @@ class Place:
     path: KeyPath
     kinds: Sequence[type[Table]]
     table: type[Table]
+    stage: type[Table]
     field: FieldInfo | None
     below: Sequence[type[Table]]
 
     @classmethod
     def of(cls, location: Iterable[str | int]) -> "Place":
         """Follow an error's location through the schema, leaving out the branches that only pydantic names."""
-        place = cls((), (Recipe,), Recipe, None, (Recipe,))
+        place = cls((), (Recipe,), Recipe, CausalStage, None, (Recipe,))
         below: Sequence[type[Table]] = (Recipe,)
         for part in location:
             if isinstance(part, int):
-                place = cls((*place.path, part), place.kinds, place.table, place.field, place.below)
+                place = replace(place, path=(*place.path, part))
             elif len(below) > 1:
-                below = _of_kind(below, part)
+                below = [table for table in below if tag_of(table) == part]
+                if len(place.path) == 2 and below:
+                    place = replace(place, stage=below[0])
             elif below:
                 place = place._under(part, below[0])
                 below = place.below
@@ -77,7 +81,8 @@ class Place:
 
     def _under(self, key: str, table: type[Table]) -> "Place":
         field = _fields(table).get(key)
-        return Place((*self.path, key), self.below, table, field, tables_in(field.annotation) if field else [])
+        below = tables_in(field.annotation) if field else []
+        return Place((*self.path, key), self.below, table, self.stage, field, below)
 
 
 @dataclass(frozen=True)
@@ -94,20 +99,25 @@ def advise(place: Place, flat: bool) -> Advice:
     stage: KeyPath = table[:2] if table else ("stage", 0)
     for kind in place.kinds:
         if kind is not place.table and key in _fields(kind):
-            return Advice(f"it belongs to kind '{kind.model_fields['kind'].default}'", table)
-    homes = [(path, keys) for path, keys in _homes(stage, flat) if path != table]
+            word = "objective" if "objective" in kind.model_fields else "kind"
+            return Advice(f"it belongs to {word} '{tag_of(kind)}'", table)
+    homes = [(path, keys) for path, keys in _homes(place.stage, stage, flat) if path != table]
     if found := [path for path, keys in homes if key in keys]:
         return Advice(f"it belongs {_places(found, flat)}", (*found[0], key))
+    if found := [kind for kind in STAGES if key in _keys_at(kind, table[2:])]:
+        return Advice(f"it belongs to objective {' or '.join(repr(tag_of(kind)) for kind in found)}", table)
     own = {name for kind in place.kinds for name in _fields(kind)}
+    if table == stage:
+        own = set(_fields(place.stage))
     if flat and table in ((), stage):
-        own = (own | set(_fields(Recipe)) | set(_fields(TrainStage))) - {"stage"}
+        own = (own | set(_fields(Recipe)) | set(_fields(place.stage))) - {"stage"}
     word = _OTHER_NAMES.get(_normal(key), key)
     if meant := word if word in own else nearest(word, own):
         return Advice(f"did you mean '{meant}'?", _path_of(meant, place.table, table, stage))
     for path, keys in homes:
         if meant := word if word in keys else nearest(word, keys, 0.75):
             return Advice(f"did you mean '{meant}' {_places([path], flat)}?", (*path, meant))
-    return Advice(f"known keys: {', '.join(sorted(own))}" if len(own) < 12 else "`lmwb schema` lists all keys")
+    return Advice(f"known keys: {', '.join(sorted(own))}" if len(own) < 20 else "`lmwb schema` lists all keys")
 
 
 def _path_of(meant: str, kind: type[Table], table: KeyPath, stage: KeyPath) -> KeyPath:
@@ -144,19 +154,22 @@ def _normal(word: str) -> str:
     return word.lower().replace("-", "_")
 
 
-def _of_kind(tables: Sequence[type[Table]], kind: str) -> Sequence[type[Table]]:
-    return [table for table in tables if table.model_fields["kind"].default == kind]
-
-
 def _fields(table: type[Table]) -> dict[str, FieldInfo]:
     return {info.alias or name: info for name, info in table.model_fields.items()}
 
 
-def _homes(stage: KeyPath, flat: bool) -> Iterator[tuple[KeyPath, set[str]]]:
+def _keys_at(kind: type[Table], path: KeyPath) -> set[str]:
+    """The keys that a kind of stage may have in a table right below it; none if it has no such table."""
+    if len(path) != 1 or (field := _fields(kind).get(str(path[0]))) is None:
+        return set()
+    return {name for table in tables_in(field.annotation) for name in _fields(table)}
+
+
+def _homes(kind: type[Table], stage: KeyPath, flat: bool) -> Iterator[tuple[KeyPath, set[str]]]:
     """Every table of a recipe with all the keys that it may have."""
     yield (), set(_fields(Recipe)) - ({"stage"} if flat else set())
-    yield stage, set(_fields(TrainStage))
-    for key, field in _fields(TrainStage).items():
+    yield stage, set(_fields(kind))
+    for key, field in _fields(kind).items():
         if kinds := tables_in(field.annotation):
             yield (*stage, key), {name for kind in kinds for name in _fields(kind)}
 

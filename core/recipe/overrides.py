@@ -12,7 +12,7 @@ from typing import Any
 from ..text import printable
 from .lines import KeyPath, below, is_list, is_table
 from .problems import describe, one_of, quoted
-from .schema import Recipe, TrainStage
+from .schema import CausalStage, CompareStage, Recipe
 
 _INSTEAD = {"steps": "epochs", "epochs": "steps"}
 """Setting the one takes the place of the other."""
@@ -143,7 +143,8 @@ def _from_the_top(keys: list[str], document: dict[str, Any]) -> list[str]:
 
 
 def _stage_name(stage: Any) -> str:
-    default = TrainStage.model_fields["name"].default
+    kind = CompareStage if is_table(stage) and stage.get("kind") == "compare" else CausalStage
+    default = kind.model_fields["name"].default
     return str(stage.get("name", default)) if is_table(stage) else default
 
 

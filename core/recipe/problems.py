@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from ..text import printable, shorten
 from .keys import Advice, Place, advise, nearest, table_name, tables_in
 from .lines import KeyPath
-from .schema import Expected
+from .schema import Expected, Table
 
 _WANTED = {
     "string_type": "text",
@@ -84,8 +84,14 @@ def error_path(error: ErrorDetails) -> KeyPath:
     """The path of the key that an error is about, in a recipe with stages."""
     path = Place.of(error["loc"]).path
     if error["type"] == "union_tag_invalid":
-        return (*path, "kind")
+        return (*path, _tag_key(error["input"], Place.of(error["loc"]).below))
     return (*path, error.get("ctx", {})["key"]) if error["type"] == "rule" else path
+
+
+def _tag_key(table: dict[str, Any], kinds: Sequence[type[Table]]) -> str:
+    """Whether a table's `kind` or its `objective` is one that there is not."""
+    known = {kind.model_fields["kind"].default for kind in kinds}
+    return "objective" if "objective" in table and table.get("kind", "train") in known else "kind"
 
 
 def describe(value: Any) -> str:
@@ -137,8 +143,9 @@ def _wrong(path: KeyPath, place: Place, group: Sequence[ErrorDetails]) -> str:
     if kind == "literal_error":
         return _wrong_choice(name, _literals(place.field), value)
     if kind == "union_tag_invalid":
-        kinds = [table.model_fields["kind"].default for table in place.below]
-        return _wrong_choice(name, kinds, value["kind"])
+        key = str(path[-1])
+        tags = [str(table.model_fields[key].default) for table in place.below if key in table.model_fields]
+        return _wrong_choice(name, list(dict.fromkeys(tags)), value[key])
     if kind == "string_pattern_mismatch":
         return f"{name} must be {_expected(place.field)}, not {quoted(value)}"
     if kind in ("string_too_short", "too_short"):

@@ -9,6 +9,9 @@ from ..text import printable
 from .lines import KeyPath, is_list, is_table
 from .problems import Problem
 
+BUILT_IN = ("python-reference", "drawn-digits", "drawn-letters")
+"""Sources that need no file."""
+
 
 def resolve(document: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> list[Problem]:
     """Make the paths of a recipe with stages absolute, in place.
@@ -21,32 +24,39 @@ def resolve(document: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> lis
         A problem for each file or folder that is missing or empty.
     """
     problems: list[Problem] = []
-    for path, table in _tables(document):
+    for path, table, earlier, later in _tables(document):
         key = str(path[-1])
         value = table.get(key)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or value.startswith("smoke:"):
             continue
-        found = _data if path[-2] == "data" else _folder
-        absolute, complaint = found(value, base_of(path))
+        if path[-2:] == ("model", "from") and value in earlier:
+            continue
+        if path[-2:] == ("model", "from") and value in later:
+            absolute, complaint = value, f"stage '{printable(value)}' comes later; a stage builds on an earlier one"
+        else:
+            absolute, complaint = _READERS[str(path[-2]), key](value, base_of(path))
         table[key] = absolute
         if complaint:
             problems.append(Problem(path, f"{path[-2]}.{key}: {complaint}"))
     return problems
 
 
-def _tables(document: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
-    """The path of every key that may name a file or folder, with the table that it stands in."""
+def _tables(document: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any], list[Any], list[Any]]]:
+    """The path of every key that may name a file or folder, with the table that it stands in, and the names of the
+    stages before it, and from its own on."""
     stages = document.get("stage")
-    for position, stage in enumerate(stages if is_list(stages) else []):
-        for name, keys in (("data", ("train", "validation", "test")), ("model", ("from",)), ("tokenizer", ("from",))):
-            table = stage.get(name) if is_table(stage) else None
+    stages = [stage if is_table(stage) else {} for stage in stages] if is_list(stages) else []
+    names = [stage.get("name") for stage in stages]
+    for position, stage in enumerate(stages):
+        for name, key in _READERS:
+            table = stage.get(name)
             if is_table(table):
-                yield from ((("stage", position, name, key), table) for key in keys)
+                yield ("stage", position, name, key), table, names[:position], names[position:]
 
 
 def _data(source: str, base: Path) -> tuple[str, str | None]:
     """A source of data, absolute if it is a path, and what is wrong with it."""
-    if source == "python-reference" or source.startswith("hub:"):
+    if source in BUILT_IN or source.startswith("hub:"):
         return source, None
     path = _absolute(source, base)
     try:
@@ -68,12 +78,25 @@ def _folder(source: str, base: Path) -> tuple[str, str | None]:
     try:
         if path.is_dir():
             return str(path), None
-        if not source.startswith((".", "/", "~")):
+        if source.startswith("run:") or not source.startswith((".", "/", "~")):
             return source, None
         complaint = f"{_quoted(path)} is not a folder" if path.exists() else f"no such folder {_quoted(path)}"
     except (OSError, ValueError) as error:
         complaint = f"cannot read {_quoted(path)}: {getattr(error, 'strerror', None) or error}"
     return str(path), complaint
+
+
+def _vectors(source: str, base: Path) -> tuple[str, str | None]:
+    """A file of word vectors, absolute, and what is wrong with it; one to be fetched as it is."""
+    if source.startswith("glove:"):
+        return source, None
+    path = _absolute(source, base)
+    try:
+        if path.is_file():
+            return str(path), None
+    except (OSError, ValueError) as error:
+        return str(path), f"cannot read {_quoted(path)}: {getattr(error, 'strerror', None) or error}"
+    return str(path), f"no such file {_quoted(path)}; 'glove:6B.100d' would be fetched"
 
 
 def _quoted(path: Path) -> str:
@@ -87,3 +110,17 @@ def _absolute(source: str, base: Path) -> Path:
     except RuntimeError:  # the home of a user who does not exist
         expanded = Path(source)
     return Path(os.path.abspath(base / expanded))  # noqa: PTH100 - resolve() would follow links
+
+
+_READERS: dict[tuple[str, str], Callable[[str, Path], tuple[str, str | None]]] = {
+    ("data", "train"): _data,
+    ("data", "validation"): _data,
+    ("data", "test"): _data,
+    ("data", "predict"): _data,
+    ("model", "from"): _folder,
+    ("model", "embeddings"): _vectors,
+    ("tokenizer", "from"): _folder,
+    ("tokenizer", "special_tokens_from"): _folder,
+    ("tokenizer", "vocabulary"): _vectors,
+}
+"""What reads the value of a key that may name a file or folder, by table and key."""

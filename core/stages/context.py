@@ -19,21 +19,25 @@ class StageContext:
         stage_id: its row in the history.
         run_folder: the run's folder.
         folder: the stage's own folder within it.
+        cache: a folder for what can be made again, shared by all runs.
         seed: of the run.
         device: to compute on.
         recorder: takes what is measured.
         begin: to be called with (total steps, step resumed from) once both are known.
         stop_wanted: whether the user asked the run to stop.
+        tensorboard: also write event files for TensorBoard into the stage's folder.
     """
 
     stage_id: int
     run_folder: Path
     folder: Path
+    cache: Path
     seed: int
     device: torch.device
     recorder: Recorder
     begin: Callable[[int | None, int], None]
     stop_wanted: Callable[[], bool]
+    tensorboard: bool = False
 
     def tell(self, text: str, step: int | None = None, kind: str = "note", level: Level = "info") -> None:
         """Say something in the log and among the run's events."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..recipe.schema import Train
 
@@ -101,6 +102,11 @@ def facts_of(folder: Path) -> dict[str, Any]:
 def state_of(folder: Path) -> Any:
     """The state that `save` was given; tensors and plain values only, no code is run."""
     return torch.load(folder / STATE, map_location="cpu", weights_only=True)
+
+
+def stored_weights(model: nn.Module) -> int:
+    """How many numbers a checkpoint of the model holds, the optimiser's memory left aside."""
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def expected_bytes(parameters: int, settings: Train) -> int:

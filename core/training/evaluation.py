@@ -1,26 +1,38 @@
 """Looking at rows without learning from them; the figures do not depend on the batch size."""
 
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .loop import autocast
-from .objectives import Objective
+from .objective import Batch, Objective
 
 
-@torch.inference_mode()
 def evaluate(
-    model: nn.Module, objective: Objective, rows: int, batch_size: int, device: torch.device, precision: str = "fp32"
+    model: nn.Module, objective: Objective, batch_size: int, device: torch.device, precision: str = "fp32"
 ) -> dict[str, float]:
-    """The objective's figures over rows 0 … rows − 1.
+    """The objective's figures over all its rows.
 
     Sums are added up in float64 and divided once, so that padding and batch size leave no trace.
     """
+    tally = objective.tally()
+    for _, outputs, batch in outputs_of(model, objective, batch_size, device, precision):
+        with torch.inference_mode():
+            tally.add(float(objective.loss_sum(outputs, batch)), outputs, batch)
+    return tally.figures()
+
+
+def outputs_of(
+    model: nn.Module, objective: Objective, batch_size: int, device: torch.device, precision: str = "fp32"
+) -> Iterator[tuple[Sequence[int], Tensor, Batch]]:
+    """What the model says of all rows: row numbers, outputs and batch, rows of like length together."""
     model.eval()
-    total = torch.zeros((), dtype=torch.float64)
-    weight = 0
-    for start in range(0, rows, batch_size):
-        batch = objective.collate(range(start, min(start + batch_size, rows)))
-        with autocast(device, precision):
-            total += objective.loss_sum(model, batch.to(device)).double().cpu()
-        weight += batch.weight
-    return objective.figures(float(total), weight)
+    order = np.argsort(objective.lengths, kind="stable").tolist()
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = objective.collate(rows, seed=0).to(device)
+        with torch.inference_mode(), autocast(device, precision):
+            outputs = objective.forward(model, batch)
+        yield rows, outputs, batch

@@ -5,7 +5,7 @@ step, and whoever walks through the steps logs, evaluates and saves.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import cast
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..recipe.schema import Train
-from .objectives import Batch, Objective
-from .optimizers import make_optimizer
+from .objective import Batch, Objective
+from .optimizers import Group, make_optimizer, trainable
 from .plan import Plan
 from .randomness import derived_seed, seed_device
 from .schedules import learning_rate
@@ -49,11 +49,22 @@ class Step:
 class Loop:
     """Training of one model with one objective."""
 
-    def __init__(self, model: nn.Module, objective: Objective, settings: Train, plan: Plan, device: torch.device):
-        """Set up the optimiser; `model` must be on `device`."""
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        settings: Train,
+        plan: Plan,
+        device: torch.device,
+        groups: Sequence[Group] | None = None,
+    ):
+        """Set up the optimiser over the groups, or else over all weights that are not frozen.
+
+        `model` must be on `device`.
+        """
         self.model = model
         self.plan = plan
-        self.optimizer = make_optimizer(model, settings)
+        self.optimizer = make_optimizer(trainable(model) if groups is None else groups, settings)
         self._objective = objective
         self._settings = settings
         self._device = device
@@ -68,7 +79,8 @@ class Loop:
             if not self.model.training:  # somebody has evaluated meanwhile; setting it walks through all modules
                 self.model.train()
             seed_device(self._device, derived_seed(self.plan.seed, "dropout", number))
-            batches = [self._objective.collate(rows) for rows in self.plan.micro_batches(number)]
+            seed = derived_seed(self.plan.seed, "rows", number)
+            batches = [self._objective.collate(rows, seed) for rows in self.plan.micro_batches(number)]
             loss = self._gradient(batches)
             rate = learning_rate(self._settings, number, self.plan.total)
             norm, bad = self._update(loss, rate)
@@ -81,7 +93,9 @@ class Loop:
         total = torch.zeros((), device=self._device)
         for batch in batches:
             with autocast(self._device, self._settings.precision):
-                loss = self._objective.loss_sum(self._forward, batch.to(self._device)) / weight
+                on_device = batch.to(self._device)
+                outputs = self._objective.forward(self._forward, on_device)
+                loss = self._objective.loss_sum(outputs, on_device) / weight
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()
             total += loss.detach()
         return total
@@ -89,7 +103,7 @@ class Loop:
     def _update(self, loss: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         """Change the weights unless something is not finite, without waiting for the device to tell."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self._weights, self._settings.clip or float("inf"))

@@ -1,23 +1,47 @@
 """The rules that change weights."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
 from ..recipe.schema import Train
 
 
-def make_optimizer(model: nn.Module, settings: Train) -> torch.optim.Optimizer:
-    """AdamW or SGD over the trainable weights, fused where torch can.
+@dataclass(frozen=True)
+class Group:
+    """Weights with a share of the learning rate of their own."""
+
+    weights: Sequence[nn.Parameter]
+    scale: float = 1.0
+
+
+def make_optimizer(groups: Sequence[Group], settings: Train) -> torch.optim.Optimizer:
+    """AdamW or SGD over the groups' weights, fused where torch can.
 
     Weight decay applies to matrices only, not to biases and norms (Loshchilov & Hutter 2019).
     """
-    trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    groups = [{"params": trainable, "weight_decay": 0.0}]
-    if settings.weight_decay:
-        matrices = [weight for weight in trainable if weight.ndim >= 2]
-        others = [weight for weight in trainable if weight.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    fused = all(weight.device.type in ("cuda", "cpu") for weight in trainable)
+    parts = [part for group in groups for part in _parts(group, settings.weight_decay)]
+    fused = all(weight.device.type in ("cuda", "cpu") for group in groups for weight in group.weights)
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=fused)
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=fused)
+        return torch.optim.SGD(parts, lr=settings.lr, momentum=settings.momentum, fused=fused)
+    return torch.optim.AdamW(parts, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=fused)
+
+
+def trainable(model: nn.Module) -> Sequence[Group]:
+    """All weights that are not frozen, as one group."""
+    return [Group([weight for weight in model.parameters() if weight.requires_grad])]
+
+
+def _parts(group: Group, decay: float) -> list[dict[str, object]]:
+    weights = list(group.weights)
+    if not decay:
+        return [{"params": weights, "weight_decay": 0.0, "scale": group.scale}]
+    matrices = [weight for weight in weights if weight.ndim >= 2]
+    others = [weight for weight in weights if weight.ndim < 2]
+    return [
+        {"params": part, "weight_decay": share, "scale": group.scale}
+        for part, share in ((matrices, decay), (others, 0.0))
+        if part
+    ]

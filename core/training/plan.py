@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..recipe.schema import Train
 from .randomness import generator
 
+_WINDOW = 50
+"""Steps whose rows are sorted by length together; order between and beyond them stays random."""
 
-@dataclass(frozen=True)
+
 class Plan:
     """The steps of a training.
 
@@ -23,33 +26,52 @@ class Plan:
         seed: of the data order.
     """
 
-    rows: int
-    batch_size: int
-    accumulation: int
-    total: int
-    seed: int
+    def __init__(
+        self,
+        rows: int,
+        batch_size: int,
+        accumulation: int,
+        total: int,
+        seed: int,
+        lengths: NDArray[np.int64] | None = None,
+    ):
+        """A plan over `rows` rows; with `lengths` (rows,), rows of like length go into a step."""
+        self.rows = rows
+        self.batch_size = batch_size
+        self.accumulation = accumulation
+        self.total = total
+        self.seed = seed
+        self._lengths = None if lengths is None or (lengths == lengths[:1]).all() else lengths
+        self._epoch = lru_cache(maxsize=2)(self._steps_of_epoch)
 
     @classmethod
-    def of(cls, settings: Train, rows: int, seed: int) -> "Plan":
+    def of(cls, settings: Train, rows: int, seed: int, lengths: NDArray[np.int64] | None = None) -> "Plan":
         """The plan that the settings ask for; one epoch if they name neither epochs nor steps."""
         per_epoch = math.ceil(rows / (settings.batch_size * settings.gradient_accumulation))
         epochs = 1.0 if settings.epochs is None else settings.epochs
         total = settings.steps or max(1, round(epochs * per_epoch))
-        return cls(rows, settings.batch_size, settings.gradient_accumulation, total, seed)
+        bucketed = lengths if settings.bucketing else None
+        return cls(rows, settings.batch_size, settings.gradient_accumulation, total, seed, bucketed)
 
     @property
     def steps_per_epoch(self) -> int:
-        """The last step of an epoch may have fewer rows; none are left out."""
+        """One step of an epoch may have fewer rows; none are left out."""
         return math.ceil(self.rows / (self.batch_size * self.accumulation))
 
     def micro_batches(self, step: int) -> Sequence[Sequence[int]]:
         """The row numbers of each micro-batch of a step."""
         epoch, position = divmod(step - 1, self.steps_per_epoch)
-        size = self.batch_size * self.accumulation
-        rows = _order(self.rows, self.seed, epoch)[position * size : (position + 1) * size]
+        rows = self._epoch(epoch)[position]
         return [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
 
-
-@lru_cache(maxsize=2)
-def _order(rows: int, seed: int, epoch: int) -> Sequence[int]:
-    return torch.randperm(rows, generator=generator(seed, "order", epoch)).tolist()
+    def _steps_of_epoch(self, epoch: int) -> Sequence[Sequence[int]]:
+        """The rows of each step of an epoch: drawn at random, or at random and then sorted within a window."""
+        order = torch.randperm(self.rows, generator=generator(self.seed, "order", epoch)).numpy()
+        size = self.batch_size * self.accumulation
+        if self._lengths is None:
+            return [order[i : i + size].tolist() for i in range(0, self.rows, size)]
+        for start in range(0, self.rows, size * _WINDOW):
+            window = order[start : start + size * _WINDOW]
+            order[start : start + size * _WINDOW] = window[np.argsort(self._lengths[window], kind="stable")]
+        steps = [order[i : i + size].tolist() for i in range(0, self.rows, size)]
+        return [steps[i] for i in torch.randperm(len(steps), generator=generator(self.seed, "steps", epoch)).tolist()]

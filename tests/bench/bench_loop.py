@@ -15,7 +15,7 @@ import torch
 from lmwb.core.data.rows import Rows
 from lmwb.core.recipe.schema import Train
 from lmwb.core.training.loop import Loop
-from lmwb.core.training.objectives import CausalLM
+from lmwb.core.training.objectives.causal import CausalLM
 from lmwb.core.training.plan import Plan
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, logging
@@ -50,7 +50,7 @@ def bare(size: dict[str, int]) -> float:
     for step in range(size["steps"]):
         if step == WARM_UP:
             began = time.process_time()
-        batch = objective.collate(range(step * size["batch"], (step + 1) * size["batch"]))
+        batch = objective.collate(range(step * size["batch"], (step + 1) * size["batch"]), 0)
         logits = model(**batch.inputs, use_cache=False).logits
         loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
         loss.backward()

@@ -126,15 +126,19 @@ def _preview_lines(stage: dict[str, Any]) -> Iterator[str]:
     """What a stage would do, for people; not made printable."""
     from .. import words
 
-    documents = "  ".join(f"{part} {words.count(n)}" for part, n in stage["documents"].items() if n)
+    if "steps" not in stage:
+        later = f"builds on stage {stage['builds_on']}" if "builds_on" in stage else "looks at what the others leave"
+        yield f"stage {stage['name']}  ({stage['kind']}; {later})"
+        return
     yield f"stage {stage['name']}  ({stage['kind']}, {stage['objective']})"
-    yield _row("documents", documents)
+    for what, parts in stage["counts"].items():
+        yield _row(what, "  ".join(f"{part} {words.count(n)}" for part, n in parts.items() if n))
     yield _row("rows", f"train {words.count(stage['train_rows'])}  validation {words.count(stage['validation_rows'])}")
-    yield _row(
-        "tokens", f"{words.count(stage['tokens_per_epoch'])} an epoch, of {words.count(stage['vocabulary'])} kinds"
-    )
+    kinds = "" if stage["vocabulary"] is None else f", of {words.count(stage['vocabulary'])} kinds"
+    yield _row("tokens", f"{words.count(stage['tokens_per_epoch'])} an epoch{kinds}")
     yield _row("steps", f"{words.count(stage['steps'])}, {words.number(stage['epochs'])} epochs")
-    yield _row("parameters", words.count(stage["parameters"]))
+    trained = "" if stage["trained"] == stage["parameters"] else f", {words.count(stage['trained'])} of them trained"
+    yield _row("parameters", words.count(stage["parameters"]) + trained)
     disk = f"{words.size(stage['checkpoint_bytes'])} for checkpoints, {words.size(stage['free_bytes'])} free"
     yield _row("disk", disk + ("" if stage["checkpoint_bytes"] < stage["free_bytes"] else ": too little"))
     for note in stage["notes"]:

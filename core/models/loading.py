@@ -1,0 +1,207 @@
+"""Models: loaded, or made anew, with the head that an objective needs."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from ..errors import ValueInRecipeError
+from ..recipe.keys import nearest
+from ..recipe.schema import AnyModel, PretrainedModel, ScratchModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Head = Literal["causal-lm", "masked-lm", "classification", "multiple-choice", "image-classification"]
+"""What a model's last layer answers."""
+
+_AUTO: dict[Head, tuple[str, str, str]] = {
+    "causal-lm": ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "causal language model"),
+    "masked-lm": ("AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING_NAMES", "masked language model"),
+    "classification": (
+        "AutoModelForSequenceClassification",
+        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+        "text classifier",
+    ),
+    "multiple-choice": (
+        "AutoModelForMultipleChoice",
+        "MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES",
+        "model for multiple choice",
+    ),
+    "image-classification": (
+        "AutoModelForImageClassification",
+        "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
+        "image classifier",
+    ),
+}
+"""By head: transformers' class, its table of architectures, and what people call it."""
+
+Tell = Callable[[str], None]
+
+
+def make_model(
+    model: AnyModel,
+    head: Head,
+    tokenizer: "PreTrainedTokenizerBase | None",
+    fields: Mapping[str, Any],
+    tell: Tell,
+) -> "PreTrainedModel":
+    """The model that a recipe names, its weights in float32; new weights are drawn from torch's present seed.
+
+    Args:
+        model: the recipe's table.
+        head: what the model shall answer.
+        tokenizer: its vocabulary's size is that of a new model.
+        fields: fields of the configuration that the data decide, such as `num_labels`.
+        tell: hears which weights are new although the model is not.
+
+    Raises:
+        ValueInRecipeError: there is none by that name, it is of another kind, or does not take these fields.
+    """
+    if isinstance(model, PretrainedModel):
+        return _load(model, head, fields, tell)
+    if isinstance(model, ScratchModel):
+        return _new(model, head, tokenizer, fields)
+    from .own import new_model
+
+    return new_model(model, tokenizer, fields, tell)
+
+
+def outline(
+    model: AnyModel, head: Head, tokenizer: "PreTrainedTokenizerBase | None", fields: Mapping[str, Any]
+) -> "PreTrainedModel":
+    """The model without its weights: shapes on torch's meta device, for looking before training.
+
+    Raises:
+        ValueInRecipeError: as loading or making it would.
+    """
+    with torch.device("meta"):
+        if not isinstance(model, PretrainedModel):
+            return make_model(model, head, tokenizer, fields, lambda _: None)
+        from .own import register
+
+        register()
+        from transformers import AutoConfig
+
+        try:
+            configuration = AutoConfig.from_pretrained(model.from_, trust_remote_code=model.trust_remote_code, **fields)
+            return _auto(head).from_config(configuration)
+        except Exception as error:
+            raise _cannot_load(model, head, error) from None
+
+
+def _load(model: PretrainedModel, head: Head, fields: Mapping[str, Any], tell: Tell) -> "PreTrainedModel":
+    from .own import register
+
+    register()
+    try:
+        found, report = _auto(head).from_pretrained(
+            model.from_,
+            dtype=torch.float32,
+            trust_remote_code=model.trust_remote_code,
+            ignore_mismatched_sizes=head not in ("causal-lm", "masked-lm"),
+            output_loading_info=True,
+            **fields,
+        )
+    except Exception as error:
+        raise _cannot_load(model, head, error) from None
+    _tell_what_is_new(model, report, tell)
+    return found
+
+
+def _tell_what_is_new(model: PretrainedModel, report: Mapping[str, Any], tell: Tell) -> None:
+    """A head that is new, or replaces one of another size, is said aloud."""
+    replaced = [
+        f"{name} {tuple(there)} → {tuple(wanted)}" for name, there, wanted in sorted(report.get("mismatched_keys", ()))
+    ]
+    if replaced:
+        tell(f"model: a head of another size is replaced by a new one: {', '.join(replaced)}")
+    if missing := sorted(
+        set(report.get("missing_keys", ())) - {name for name, *_ in report.get("mismatched_keys", ())}
+    ):
+        shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        tell(f"model: '{model.from_}' has no weights for {shown}; they are new")
+
+
+def _new(
+    model: ScratchModel, head: Head, tokenizer: "PreTrainedTokenizerBase | None", fields: Mapping[str, Any]
+) -> "PreTrainedModel":
+    configuration = _configuration(model, head, tokenizer, fields)
+    try:
+        return _auto(head).from_config(configuration)
+    except Exception as error:
+        raise ValueInRecipeError(
+            "model.config", f"the fields do not make a {model.type}: {_first_line(error)}"
+        ) from None
+
+
+def _configuration(
+    model: ScratchModel, head: Head, tokenizer: "PreTrainedTokenizerBase | None", fields: Mapping[str, Any]
+) -> Any:
+    from transformers import AutoConfig
+    from transformers.models.auto import modeling_auto
+
+    _, table, words = _AUTO[head]
+    known = list(getattr(modeling_auto, table))
+    if model.type not in known:
+        close = nearest(model.type, known)
+        hint = f"; did you mean '{close}'?" if close else ""
+        raise ValueInRecipeError("model.type", f"transformers knows no {words} of type '{model.type}'{hint}")
+    configuration = AutoConfig.for_model(model.type)
+    for name in model.config:
+        if not hasattr(configuration, name):
+            close = nearest(name, list(vars(configuration)))
+            hint = f"; did you mean '{close}'?" if close else ""
+            raise ValueInRecipeError(
+                f"model.config.{name}", f"a {model.type} has no configuration field '{name}'{hint}"
+            )
+    special = {} if tokenizer is None else {"vocab_size": len(tokenizer), **_special_ids(tokenizer)}
+    try:
+        return AutoConfig.for_model(model.type, **{**special, **fields, **model.config})
+    except Exception as error:
+        raise ValueInRecipeError(
+            "model.config", f"the fields do not make a {model.type}: {_first_line(error)}"
+        ) from None
+
+
+def _special_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+    return {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def longest_context(model: "PreTrainedModel") -> int | None:
+    """The most tokens that the model takes at once; None if it names no bound."""
+    longest = getattr(model.config, "max_position_embeddings", None)
+    if longest is None:
+        return None
+    # RoBERTa and its kin count positions from the padding token's id on
+    positions = next((m for name, m in model.named_modules() if name.endswith("embeddings.position_embeddings")), None)
+    first = getattr(positions, "padding_idx", None)
+    return longest if first is None else longest - first - 1
+
+
+def quiet() -> None:
+    """Keep transformers' progress bars and advice out of the log."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def _auto(head: Head) -> Any:
+    import transformers
+
+    return getattr(transformers, _AUTO[head][0])
+
+
+def _cannot_load(model: PretrainedModel, head: Head, error: Exception) -> ValueInRecipeError:
+    return ValueInRecipeError(
+        "model.from", f"cannot load a {_AUTO[head][2]} from '{model.from_}': {_first_line(error)}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,114 @@
+"""Causal language modelling of texts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from torch import nn
+
+from ..data.rows import Packed, Rows, make_rows
+from ..data.sources import SourceError
+from ..decoding.sampling import complete
+from ..errors import ValueInRecipeError
+from ..models.loading import Head, longest_context
+from ..recipe.schema import CausalStage
+from ..training.objectives.causal import CausalLM
+from .task import Material, Surroundings
+from .texts import read_texts
+from .tokenizers import make_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ..tokens import TokenTrace
+
+
+class CausalTask:
+    """Texts, as one stream in blocks or document by document."""
+
+    head: ClassVar[Head] = "causal-lm"
+
+    def __init__(self, stage: CausalStage, surroundings: Surroundings):
+        """Nothing is read yet."""
+        self._stage = stage
+        self._around = surroundings
+        self._train: Rows
+        self._tokenizer: PreTrainedTokenizerBase
+
+    def read(self) -> Material:
+        """Read the texts, make the tokenizer, arrange the rows."""
+        data, tell = self._stage.data, self._around.tell
+        texts = read_texts(data, self._around.seed)
+        tell(
+            f"documents: {len(texts.train):,} to train on, {len(texts.validation):,} to validate on"
+            + (f", {len(texts.test):,} to test on" if texts.test else "")
+        )
+        self._tokenizer = make_tokenizer(self._stage, lambda: texts.train, self._around.saved)
+        tell(f"tokenizer: {len(self._tokenizer):,} tokens")
+        self._train = self._rows(texts.train, "data.train")
+        if data.packing == "blocks" and len(self._train.stream) <= data.block_size:
+            raise ValueInRecipeError(
+                "data.train",
+                f"the training texts hold {len(self._train.stream)} tokens, too few for one block of "
+                f"{data.block_size}; give more text or lower block_size",
+            )
+        if data.validation and not texts.validation:
+            raise ValueInRecipeError(
+                "data.validation", "too little text to set a share aside; give a source, or 0 for no validation"
+            )
+        tell(
+            f"rows: {len(self._train):,} of up to {data.block_size} tokens, {self._train.targets:,} tokens to predict "
+            "per epoch"
+        )
+        return Material(
+            tokenizer=self._tokenizer,
+            train=CausalLM(self._train),
+            validation=self._part(texts.validation, "validation"),
+            test=self._part(texts.test, "test"),
+            counts={"documents": {name: len(getattr(texts, name)) for name in ("train", "validation", "test")}},
+        )
+
+    def check_model(self, model: "PreTrainedModel") -> None:
+        """Rows must not be longer than the model allows, and its vocabulary no smaller than the tokenizer's."""
+        longest, block = longest_context(model), self._stage.data.block_size
+        if longest is not None and block > longest:
+            raise ValueInRecipeError(
+                "data.block_size", f"block_size {block} is more than the {longest} tokens that the model takes"
+            )
+        known = cast("nn.Embedding", model.get_input_embeddings()).num_embeddings
+        if len(self._tokenizer) > known:
+            raise ValueInRecipeError(
+                "tokenizer", f"the tokenizer has {len(self._tokenizer)} tokens, the model knows {known}; leave it out"
+            )
+
+    def example(self, row: int) -> str:
+        """The row's text."""
+        return str(self._tokenizer.decode(self._train.tokens(row).tolist()))
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """The beginnings of texts."""
+        return self._stage.sample.prompts
+
+    def speak(self, model: nn.Module, prompt: str, seed: int) -> "TokenTrace":
+        """Let the model go on from a prompt."""
+        return complete(cast("PreTrainedModel", model), self._tokenizer, prompt, self._stage.sample, seed)
+
+    def finish(self, model: nn.Module, folder: Path) -> Mapping[str, Any]:  # noqa: ARG002 - part of the protocol
+        """There is nothing more to write."""
+        return {}
+
+    def _part(self, documents: list[str], name: str) -> dict[str, CausalLM]:
+        return {name: CausalLM(self._rows(documents, f"data.{name}"))} if documents else {}
+
+    def _rows(self, documents: list[str], key: str) -> Rows:
+        data, tell = self._stage.data, self._around.tell
+        try:
+            packed: Packed = make_rows(documents, self._tokenizer, data.block_size, data.packing, data.too_long)
+        except SourceError as error:
+            raise ValueInRecipeError(key if error.key == "data.train" else error.key, str(error)) from None
+        if packed.split:
+            tell(f"{key}: {packed.split:,} documents longer than block_size {data.block_size} were split")
+        if packed.dropped:
+            tell(f"{key}: {packed.dropped:,} documents longer than block_size {data.block_size} were dropped")
+        return packed.rows
