@@ -38,6 +38,11 @@ class Home:
         """Things that can be made again, such as tokenised data."""
         return self.root / "cache"
 
+    @property
+    def smoke(self) -> Path:
+        """Made-up data for recipes that are only tried."""
+        return self.cache / "smoke"
+
     def run_folder(self, uid: str) -> Path:
         """The folder of one run."""
         return self.root / "runs" / uid

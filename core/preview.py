@@ -15,6 +15,7 @@ from .errors import LmwbError, ValueInRecipeError
 from .home import Home
 from .recipe import origins, thaw
 from .recipe.schema import CompareStage, PretrainedModel, Recipe
+from .references import resolved
 
 _EXAMPLES = 3
 _EXAMPLE_CHARACTERS = 240
@@ -67,7 +68,7 @@ def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, An
     from .training.checkpoints import expected_bytes, stored_weights
     from .training.plan import Plan
 
-    stage = recipe.stage[position]
+    stage = resolved(recipe, position, home, Home(home))
     assert not isinstance(stage, CompareStage)
     notes: list[str] = []
     task = task_of(stage, Surroundings(recipe.seed, Home(home).cache, notes.append))

@@ -22,6 +22,10 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
     source = stage.model.from_
     if source in [earlier.name for earlier in recipe.stage[:position]]:
         folder = run_folder / source / "model"
+    elif source.startswith("smoke:"):
+        from .models.stand_ins import stand_in_model
+
+        folder = stand_in_model(source.removeprefix("smoke:"), stage.objective, home.smoke)
     elif source.startswith("run:"):
         folder = _result_of(source.removeprefix("run:"), home)
     else:

@@ -42,6 +42,7 @@ def launch(home: Home, loaded: LoadedRecipe) -> Run:
             folder.mkdir(parents=True)
             (folder / RECIPE_NAME).write_text(loaded.frozen, encoding="utf-8")
             origins.write(folder, loaded.origins)
+            (folder / LOG_NAME).write_text("".join(f"{note}\n" for note in loaded.notes), encoding="utf-8")
         except OSError as error:
             raise MachineError(f"cannot write the run's folder {folder}: {error.strerror}") from None
         run_id = create_run(connection, uid, loaded.recipe.name, loaded.frozen, stages, str(loaded.path))

@@ -19,6 +19,7 @@ from .origins import dotted, paths_in
 from .overrides import Overrides, label
 from .problems import Problem, error_path, explain
 from .schema import Recipe
+from .smoke import shrink
 from .sources import resolve
 from .syntax import parse
 
@@ -35,20 +36,23 @@ class LoadedRecipe:
         path: the file it came from, absolute.
         frozen: the recipe as TOML with all defaults filled in and absolute paths; `thaw` reads it.
         origins: dotted path of each value that was given, to where: ``recipe.toml:12`` or ``--set train.lr=1``.
+        notes: what was replaced to make it small, a sentence each.
     """
 
     recipe: Recipe
     path: Path
     frozen: str
     origins: Mapping[str, str]
+    notes: Sequence[str] = ()
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+def load(path: Path, overrides: Sequence[str] = (), smoke: Path | None = None) -> LoadedRecipe:
     """Read a recipe, change it as the overrides say, and check it and the files that it names.
 
     Args:
         path: the recipe's file.
         overrides: changes of the form ``train.lr=3e-4``; paths in them are relative to the current folder.
+        smoke: make the recipe so small that it runs within a minute; made-up data are written into this folder.
 
     Raises:
         RecipeError: with all problems.
@@ -63,6 +67,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
         changes.apply(draft.document, argument)
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
     here = Path.cwd()
+    notes = shrink(draft.document, smoke, absolute.parent) if smoke else []
     problems = [*draft.problems, *resolve(draft.document, lambda at: here if changes.origin(at) else absolute.parent)]
     recipe, errors = _validate(draft.document)
     problems += explain(errors, draft.flat, incomplete=bool(syntax))
@@ -77,7 +82,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
                 told.append((line, f"{_shown(path)}:{line}: {problem.text}"))
     if told or changes.problems or recipe is None:
         raise RecipeError([sentence for _, sentence in sorted(told)] + changes.problems)
-    return LoadedRecipe(recipe, absolute, freeze(recipe), _origins(path, text, draft, changes))
+    return LoadedRecipe(recipe, absolute, freeze(recipe), _origins(path, text, draft, changes), notes)
 
 
 def _origins(path: Path, text: str, draft: "_Draft", changes: Overrides) -> dict[str, str]:

@@ -6,7 +6,7 @@ from contextlib import closing
 import typer
 
 from ...core.home import Home
-from .options import DetachOption, EventsOption, RecipeArgument, RunArgument, SetOption
+from .options import DetachOption, EventsOption, RecipeArgument, RunArgument, SetOption, SmokeOption
 
 _STARTING_SECONDS = 20
 """How long `stop` waits for a run whose process is only just starting."""
@@ -22,14 +22,18 @@ def run(
     context: typer.Context,
     recipe: RecipeArgument,
     changes: SetOption = None,
+    smoke: SmokeOption = False,
     detach: DetachOption = False,
     as_json: EventsOption = False,
 ) -> None:
     """Start a run and follow it. Ctrl-C asks it to stop; closing the terminal does not end it."""
     from ...core import runs
     from ...core.recipe import find_recipe, load
+    from .output import notice
 
-    loaded = load(find_recipe(recipe), changes or ())
+    loaded = load(find_recipe(recipe), changes or (), context.obj.smoke if smoke else None)
+    for note in loaded.notes:
+        notice(note)
     _follow(context.obj, runs.launch(context.obj, loaded).uid, detach, as_json)
 
 

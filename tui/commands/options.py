@@ -17,3 +17,6 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EventsOption = Annotated[bool, typer.Option("--json", help="Print what happens as JSON, a line each.")]
 DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Print the run's id and leave at once.")]
+SmokeOption = Annotated[
+    bool, typer.Option("--smoke", help="Try it within a minute: tiny model, few rows and steps; told what is replaced.")
+]

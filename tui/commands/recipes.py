@@ -12,7 +12,7 @@ import typer
 from ...core.errors import RecipeError, UsageError
 from ...core.home import Home
 from ...core.text import printable
-from .options import JsonOption, RecipeArgument, SetOption
+from .options import JsonOption, RecipeArgument, SetOption, SmokeOption
 
 if TYPE_CHECKING:
     from ...core.recipe import LoadedRecipe
@@ -27,14 +27,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(
-    context: typer.Context, recipe: RecipeArgument, changes: SetOption = None, as_json: JsonOption = False
+    context: typer.Context,
+    recipe: RecipeArgument,
+    changes: SetOption = None,
+    smoke: SmokeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what is wrong with a recipe, or what it would do. Shows rows, steps, sizes and examples."""
     from ...core.recipe import find_recipe, load
     from .output import print_json
 
     try:
-        loaded = load(find_recipe(recipe), changes or ())
+        loaded = load(find_recipe(recipe), changes or (), context.obj.smoke if smoke else None)
         stages = _preview(loaded, context.obj)
     except RecipeError as error:
         if not as_json:
@@ -45,6 +49,8 @@ def check(
         print_json({"ok": True, "stages": stages, "recipe": loaded.frozen})
         return
     print(printable(f"{loaded.recipe.name} is good"))
+    for note in loaded.notes:
+        print(printable(note))
     for stage in stages:
         for line in _preview_lines(stage):
             print(printable(line))

@@ -76,7 +76,7 @@ class InstructionStage(_TextStage):
 
 
 class Masking(Table):
-    """Which tokens are hidden from a masked language model (Devlin et al. 2019); drawn anew every time a row is seen."""
+    """Which tokens are hidden from a masked language model (Devlin et al. 2019), drawn anew each time a row is seen."""
 
     share: Fraction = 0.15
     """Share of the tokens to be predicted."""
