@@ -13,8 +13,8 @@ HEAD = TOP + 'data = { train = "texts.txt" }\n'
 STAGES = 'name = "x"\n[[stage]]\nname = "one"\nmodel = { from = "m" }\ndata = { train = "texts.txt" }\n'
 
 TOP_KEYS = (
-    "known keys: data, description, device, jobs, kind, log, method, model, name, objective, sample, seed, seeds, "
-    "sweep, tokenizer, train"
+    "known keys: data, defaults, description, device, jobs, kind, log, method, model, name, objective, sample, seed, "
+    "seeds, sweep, tokenizer, train"
 )
 
 TOKENIZERS = "'pretrained', 'bpe', 'wordpiece', 'unigram' or 'words'"

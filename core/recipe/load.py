@@ -14,15 +14,18 @@ from pydantic_core import ErrorDetails
 from ..errors import RecipeError
 from ..text import printable
 from .keys import STAGE_KEYS, Place
-from .lines import KeyPath, Lines
+from .lines import KeyPath, Lines, below, is_table
 from .origins import dotted, paths_in
 from .overrides import Overrides, label
-from .problems import Problem, error_path, explain
+from .problems import Problem, describe, error_path, explain
 from .schema import Recipe
 from .smoke import shrink
 from .sources import resolve
 from .syntax import parse
 
+_MERGED = ("data", "train", "sample", "masking")
+"""Tables that a stage shares with `defaults` key by key; others it has from one place or the other."""
+_RIVALS = {"steps": "epochs", "epochs": "steps"}
 _LARGEST = 4_000_000
 """Bytes; a larger file is not a recipe."""
 
@@ -66,12 +69,13 @@ def load(path: Path, overrides: Sequence[str] = (), smoke: Path | None = None) -
     for argument in overrides:
         changes.apply(draft.document, argument)
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+    draft.fill_in()
     here = Path.cwd()
     notes = shrink(draft.document, smoke, absolute.parent) if smoke else []
     problems = [*draft.problems, *resolve(draft.document, lambda at: here if changes.origin(at) else absolute.parent)]
     recipe, errors = _validate(draft.document)
     problems += explain(errors, draft.flat, incomplete=bool(syntax))
-    told = [(problem.line, f"{_shown(path)}:{problem.line}: {problem.text}") for problem in syntax]
+    told = {(problem.line, f"{_shown(path)}:{problem.line}: {problem.text}") for problem in syntax}
     if problems:
         lines = Lines(text)
         for problem in problems:
@@ -79,7 +83,7 @@ def load(path: Path, overrides: Sequence[str] = (), smoke: Path | None = None) -
                 changes.problems.append(f"{label(argument)}: {problem.text}")
             else:
                 line = lines.line(draft.written(problem.path))
-                told.append((line, f"{_shown(path)}:{line}: {problem.text}"))
+                told.add((line, f"{_shown(path)}:{line}: {problem.text}"))
     if told or changes.problems or recipe is None:
         raise RecipeError([sentence for _, sentence in sorted(told)] + changes.problems)
     return LoadedRecipe(recipe, absolute, freeze(recipe), _origins(path, text, draft, changes), notes)
@@ -128,6 +132,7 @@ class _Draft:
     def __init__(self, document: dict[str, Any]):
         self.flat = "stage" not in document
         self.problems: list[Problem] = []
+        self._inherited: dict[KeyPath, KeyPath] = {}
         stage = {key: document[key] for key in document if key in STAGE_KEYS}
         self.document = {key: value for key, value in document.items() if key not in stage}
         if self.flat:
@@ -141,8 +146,34 @@ class _Draft:
                 for key in stage
             ]
 
+    def fill_in(self) -> None:
+        """Give each stage that trains what `defaults` says and it does not say itself."""
+        defaults = self.document.pop("defaults", {})
+        if not is_table(defaults):
+            self.problems.append(Problem(("defaults",), f"'defaults' must be a table, not {describe(defaults)}"))
+            return
+        if defaults and self.flat:
+            self.problems.append(
+                Problem(("defaults",), "'defaults' is for several [[stage]] tables; this recipe has one")
+            )
+        for position, stage in enumerate(self.document["stage"]):
+            if is_table(stage) and stage.get("kind", "train") == "train":
+                self._fill_in(stage, defaults, ("stage", position), ("defaults",))
+
+    def _fill_in(self, table: dict[str, Any], defaults: dict[str, Any], at: KeyPath, source: KeyPath) -> None:
+        for key, value in defaults.items():
+            if key not in table:
+                if _RIVALS.get(key) not in table:
+                    table[key] = copy.deepcopy(value)
+                    self._inherited[below(at, key)] = below(source, key)
+            elif key in _MERGED and is_table(value) and is_table(table[key]):
+                self._fill_in(table[key], value, below(at, key), below(source, key))
+
     def written(self, path: KeyPath) -> KeyPath:
         """Where the user wrote what is now at the path."""
+        for end in range(len(path), 0, -1):
+            if source := self._inherited.get(path[:end]):
+                return source + path[end:]
         return path[2:] if self.flat and path[:1] == ("stage",) else path
 
 

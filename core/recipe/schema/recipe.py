@@ -42,6 +42,9 @@ class Recipe(Table):
     """`auto` takes a GPU if there is one; else `cpu`, `cuda`, `cuda:1` or `mps`."""
     log: Log = Log()
     """For other programs."""
+    defaults: dict[str, Any] = {}
+    """What every stage that trains takes if it does not say otherwise, such as `defaults.data.train`. The keys of data,
+    train, sample and masking are taken one by one, other tables as a whole."""
     stage: Annotated[list[Stage], Field(min_length=1)]
     """What to do, in order."""
 
