@@ -1,0 +1,92 @@
+"""`--smoke`: any recipe, for real, within a minute, without its model and its data."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lmwb.core.recipe import load, recipe_names
+from lmwb.core.recipe.shipped import find_recipe
+from lmwb.core.recipe.stand_ins import write_stand_in
+
+RECIPE = """\
+name = "x"
+seeds = [4, 5, 6]
+objective = "OBJECTIVE"
+[model]
+from = "organisation/Some-RoBERTa-large"
+[data]
+train = "hub:somebody/rows"
+[train]
+epochs = 100
+gradient_accumulation = 16
+lr = 2e-5
+[sweep]
+train.lr = [1e-5, 2e-5, 3e-5]
+"""
+
+
+def shrunk(tmp_path: Path, text: str):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return load(path, (), tmp_path / "smoke")
+
+
+def test_what_costs_time_is_made_small_and_the_rest_stays(tmp_path):
+    loaded = shrunk(tmp_path, RECIPE.replace("OBJECTIVE", "classification"))
+    (stage,) = loaded.recipe.stage
+    assert (stage.train.epochs, stage.train.steps, stage.train.gradient_accumulation) == (None, 6, 2)
+    assert (stage.train.lr, stage.data.max_rows) == (2e-5, 96)
+    assert stage.model.from_ == "smoke:roberta"
+    assert loaded.recipe.seeds == [4, 5]
+    assert list(loaded.notes) == [
+        "smoke: a tiny new roberta stands in for the model 'organisation/Some-RoBERTa-large'",
+        "smoke: made-up rows stand in for 'hub:somebody/rows'",
+        "smoke: two seeds only",
+    ]
+
+
+def test_local_data_are_used_as_they_are(tmp_path):
+    (tmp_path / "rows.csv").write_text("text,label\na,b\n")
+    loaded = shrunk(tmp_path, RECIPE.replace("OBJECTIVE", "classification").replace("hub:somebody/rows", "rows.csv"))
+    assert loaded.recipe.stage[0].data.train == str(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize("objective", ["classification", "regression", "multiple-choice", "instruction-tuning"])
+def test_made_up_rows_have_the_columns_that_the_recipe_names(tmp_path, objective):
+    data = {
+        "classification": {"text": "words", "pair": "more", "label": "kind", "labels": ["bad", "good", "odd"]},
+        "regression": {"task": "stsb"},
+        "multiple-choice": {"context": "begin", "endings": ["a", "b", "c"], "label": "right"},
+        "instruction-tuning": {"format": "pairs", "prompt": "ask", "completion": "say"},
+    }[objective]
+    columns = {
+        "classification": {"words", "more", "kind"},
+        "regression": {"sentence1", "sentence2", "label"},
+        "multiple-choice": {"begin", "a", "b", "c", "right"},
+        "instruction-tuning": {"ask", "say"},
+    }[objective]
+    path = Path(write_stand_in(objective, data, "train", tmp_path))
+    lines = path.read_text().splitlines()
+    head = set(json.loads(lines[0])) if path.suffix == ".jsonl" else set(lines[0].split(","))
+    assert head == columns
+    assert len(lines) >= 96
+
+
+def test_every_shipped_recipe_is_good_small_and_large():
+    for name in recipe_names():
+        load(find_recipe(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_runs_small(name, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "lmwb.tui.cli", "run", name, "--smoke"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "LMWB_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "has finished" in done.stdout
