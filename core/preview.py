@@ -73,7 +73,7 @@ def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, An
     notes: list[str] = []
     task = task_of(stage, Surroundings(recipe.seed, Home(home).cache, notes.append))
     material = task.read()
-    model = outline(stage.model, task.head, material.tokenizer, material.fields)
+    model = outline(stage.model, task.head, material.tokenizer, material.fields, Home(home).cache)
     task.check_model(model)
     adapt(model, stage.method, notes.append)
     rows = material.train

@@ -1,6 +1,7 @@
 """Models: loaded, or made anew, with the head that an objective needs."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -45,6 +46,7 @@ def make_model(
     tokenizer: "PreTrainedTokenizerBase | None",
     fields: Mapping[str, Any],
     tell: Tell,
+    cache: Path | None = None,
 ) -> "PreTrainedModel":
     """The model that a recipe names, its weights in float32; new weights are drawn from torch's present seed.
 
@@ -54,6 +56,7 @@ def make_model(
         tokenizer: its vocabulary's size is that of a new model.
         fields: fields of the configuration that the data decide, such as `num_labels`.
         tell: hears which weights are new although the model is not.
+        cache: a folder for what can be made again; without it, word vectors are read anew.
 
     Raises:
         ValueInRecipeError: there is none by that name, it is of another kind, or does not take these fields.
@@ -64,11 +67,15 @@ def make_model(
         return _new(model, head, tokenizer, fields)
     from .own import new_model
 
-    return new_model(model, tokenizer, fields, tell)
+    return new_model(model, tokenizer, fields, tell, cache)
 
 
 def outline(
-    model: AnyModel, head: Head, tokenizer: "PreTrainedTokenizerBase | None", fields: Mapping[str, Any]
+    model: AnyModel,
+    head: Head,
+    tokenizer: "PreTrainedTokenizerBase | None",
+    fields: Mapping[str, Any],
+    cache: Path | None = None,
 ) -> "PreTrainedModel":
     """The model without its weights: shapes on torch's meta device, for looking before training.
 
@@ -77,7 +84,7 @@ def outline(
     """
     with torch.device("meta"):
         if not isinstance(model, PretrainedModel):
-            return make_model(model, head, tokenizer, fields, lambda _: None)
+            return make_model(model, head, tokenizer, fields, lambda _: None, cache)
         from .own import register
 
         register()

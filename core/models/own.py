@@ -1,6 +1,7 @@
 """Our own models: made as a recipe says, and known to transformers, so that they are saved and loaded like others."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ValueInRecipeError
@@ -19,11 +20,12 @@ def new_model(
     tokenizer: "PreTrainedTokenizerBase | None",
     fields: Mapping[str, Any],
     tell: Callable[[str], None],
+    cache: Path | None = None,
 ) -> "PreTrainedModel":
     """A new model of our own.
 
     Raises:
         ValueInRecipeError: the fields do not make one.
     """
-    del tokenizer, fields, tell
+    del tokenizer, fields, tell, cache
     raise ValueInRecipeError("model.kind", f"'{model.kind}' cannot be made yet")

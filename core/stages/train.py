@@ -47,7 +47,10 @@ class _Training:
         )
         self._material: Material = self._task.read()
         torch.manual_seed(derived_seed(context.seed, "weights"))
-        model = make_model(stage.model, self._task.head, self._material.tokenizer, self._material.fields, context.tell)
+        material = self._material
+        model = make_model(
+            stage.model, self._task.head, material.tokenizer, material.fields, context.tell, context.cache
+        )
         self._task.check_model(model)
         groups = adapt(model, stage.method, context.tell)
         self._model = cast("nn.Module", model.to(context.device))  # pyright: ignore[reportArgumentType]

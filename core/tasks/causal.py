@@ -43,7 +43,7 @@ class CausalTask:
             f"documents: {len(texts.train):,} to train on, {len(texts.validation):,} to validate on"
             + (f", {len(texts.test):,} to test on" if texts.test else "")
         )
-        self._tokenizer = make_tokenizer(self._stage, lambda: texts.train, self._around.saved)
+        self._tokenizer = make_tokenizer(self._stage, lambda: texts.train, self._around)
         tell(f"tokenizer: {len(self._tokenizer):,} tokens")
         self._train = self._rows(texts.train, "data.train")
         if data.packing == "blocks" and len(self._train.stream) <= data.block_size:

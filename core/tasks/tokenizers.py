@@ -1,28 +1,28 @@
 """The tokenizer of a stage: named, brought by the model, trained on the texts, or kept in a checkpoint."""
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.tokenizer import load_tokenizer, train_bpe
 from ..recipe.schema import BpeTokenizer, PretrainedModel, PretrainedTokenizer, TextStage
+from .task import Surroundings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def make_tokenizer(
-    stage: TextStage, texts: Callable[[], Iterable[str]], saved: Path | None
+    stage: TextStage, texts: Callable[[], Iterable[str]], around: Surroundings
 ) -> "PreTrainedTokenizerBase":
     """The tokenizer that the recipe names, the model's own, or one trained on the texts.
 
     Args:
         stage: the recipe's table.
         texts: gives the training texts, if they are needed.
-        saved: a folder that holds the stage's tokenizer already.
+        around: may name a folder that holds the stage's tokenizer already.
     """
-    if saved is not None:
-        return load_tokenizer(str(saved), "model.from")
+    if around.saved is not None:
+        return load_tokenizer(str(around.saved), "model.from")
     wanted = stage.tokenizer
     if isinstance(wanted, PretrainedTokenizer):
         return load_tokenizer(wanted.from_)
