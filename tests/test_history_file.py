@@ -155,7 +155,7 @@ def test_a_migration_that_fails_changes_nothing_and_can_be_tried_again(tmp_path,
     home = Home(tmp_path)
     with monkeypatch.context() as older:
         older.setattr(database, "SCHEMA_VERSION", SCHEMA_VERSION)
-        older.setattr(schema.MIGRATIONS, "_migrations", schema.MIGRATIONS._migrations[:1])
+        older.setattr(schema.MIGRATIONS, "_migrations", schema.MIGRATIONS._migrations[:SCHEMA_VERSION])
         stage_id = older_history(home)
 
     with monkeypatch.context() as faulty:

@@ -8,7 +8,14 @@ import pytest
 from lmwb.core.errors import ExitCode, NotFoundError
 from lmwb.core.history import queries
 from lmwb.core.history.database import open_database
-from lmwb.core.history.ledger import begin_stage, describe_environment, end_attempt, end_stage, name_worker
+from lmwb.core.history.ledger import (
+    begin_stage,
+    create_run,
+    describe_environment,
+    end_attempt,
+    end_stage,
+    name_worker,
+)
 from lmwb.core.history.queries import History
 from lmwb.core.home import Home
 from make_history import make_every_state, make_many
@@ -148,3 +155,22 @@ def test_a_run_through_two_stages_and_two_attempts(tmp_path):
             assert found.seconds_left is None
         assert connection.execute("SELECT count(*) FROM environment").fetchone()[0] == 1
     assert len(curve(run.home, run.stage_id)) == 4
+
+
+def test_members_belong_to_their_run_and_do_not_stand_in_for_it(tmp_path):
+    home = Home(tmp_path)
+    with contextlib.closing(open_database(home)) as connection:
+        parent = create_run(connection, "sweep-aaaaa", "sweep", 'name = "sweep"', [])
+        first = create_run(connection, "sweep-aaaaa-1", "sweep", 'name = "sweep"', [], None, parent, "seed 1")
+        create_run(connection, "sweep-aaaaa-2", "sweep", 'name = "sweep"', [], None, parent, "seed 2")
+    with reading(home) as history:
+        assert [run.uid for run in history.runs()] == ["sweep-aaaaa-2", "sweep-aaaaa-1", "sweep-aaaaa"]
+        assert [run.uid for run in history.runs(members=False)] == ["sweep-aaaaa"]
+        assert [(run.uid, run.parent_id, run.member) for run in history.members(parent)] == [
+            ("sweep-aaaaa-1", parent, "seed 1"),
+            ("sweep-aaaaa-2", parent, "seed 2"),
+        ]
+        assert history.members(first) == []
+        for reference in ("last", "sweep", "sweep-", "sweep-aaaaa"):
+            assert history.find(reference).id == parent
+        assert history.find("sweep-aaaaa-1").id == first

@@ -17,7 +17,7 @@ from typing import Literal
 from ..errors import MachineError
 from ..home import Home
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The number of migrations this lmwb knows; kept in the file as ``PRAGMA user_version``."""
 
 Task = Literal["open", "read", "write to"]

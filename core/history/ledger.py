@@ -40,14 +40,19 @@ def create_run(
     stages: Sequence[StagePlan],
     recipe_path: str | None = None,
     parent_id: int | None = None,
+    member: str | None = None,
 ) -> int:
-    """Enter a run and its stages; returns the run's row id."""
+    """Enter a run and its stages; returns the run's row id.
+
+    A member of another run names that run's row as `parent_id`, and says in `member` which one it is.
+    """
     path = None if recipe_path is None else storable(recipe_path)
+    label = None if member is None else storable(member)
     with writing(connection):
         run_id = connection.execute(
-            "INSERT INTO run (uid, name, created_us, recipe_path, recipe_toml, recipe_hash, parent_id) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (uid, storable(name), now_us(), path, recipe_toml, _hash(recipe_toml), parent_id),
+            "INSERT INTO run (uid, name, created_us, recipe_path, recipe_toml, recipe_hash, parent_id, member) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (uid, storable(name), now_us(), path, recipe_toml, _hash(recipe_toml), parent_id, label),
         ).lastrowid
         assert run_id is not None
         connection.executemany(

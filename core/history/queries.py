@@ -29,7 +29,7 @@ __all__ = ["OPEN_STATES", "Checkpoint", "Event", "History", "Latest", "Run", "Sa
 _FIRST_STEP, _LAST_STEP = -(2**63), 2**63 - 1
 
 _RUNS = """
-SELECT run.id, run.uid, run.name, run.created_us, attempt.id AS attempt_id, attempt.sequence, attempt.host,
+SELECT run.id, run.uid, run.name, run.created_us, run.parent_id, run.member, attempt.id AS attempt_id, attempt.sequence, attempt.host,
        attempt.machine, attempt.boot, attempt.pid, attempt.started_us, attempt.ended_us, attempt.outcome,
        attempt.exit_code, attempt.signal, attempt.message, beat.sequence AS beats, beat.stage_id, beat.phase,
        beat.step, beat.total, beat.speed, stage.name AS stage,
@@ -63,24 +63,34 @@ class History:
         """A number that changes whenever somebody has written (7 µs to read)."""
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
-    def runs(self, limit: int | None = None) -> list[Run]:
-        """The newest runs, newest first; all of them without a limit."""
-        rows = self._all(f"{_RUNS} ORDER BY run.id DESC LIMIT ?", -1 if limit is None else limit)
+    def runs(self, limit: int | None = None, members: bool = True) -> list[Run]:
+        """The newest runs, newest first; all of them without a limit. Members of other runs can be left out."""
+        only = "" if members else "WHERE run.parent_id IS NULL"
+        rows = self._all(f"{_RUNS} {only} ORDER BY run.id DESC LIMIT ?", -1 if limit is None else limit)
         return [self._run(row) for row in rows]
+
+    def members(self, run_id: int) -> list[Run]:
+        """The members of a run that have been launched, in that order; none if it is a run without members."""
+        return [self._run(row) for row in self._all(f"{_RUNS} WHERE run.parent_id = ? ORDER BY run.id", run_id)]
 
     def find(self, reference: str) -> Run:
         """The run that a person means: its id, the start of its id, a name (its newest run), or ``last``.
+
+        Members of other runs are meant only by their whole id, or by the start of it if nothing else begins like that.
 
         Raises:
             NotFoundError: there is none, or several ids start like this.
         """
         reference = storable(reference)
         if reference == "last":
-            rows = self._all(f"{_RUNS} ORDER BY run.id DESC LIMIT 1")
+            rows = self._all(f"{_RUNS} WHERE run.parent_id IS NULL ORDER BY run.id DESC LIMIT 1")
         else:
             rows = self._all(f"{_RUNS} WHERE run.uid = ?", reference)
-            rows = rows or self._all(f"{_RUNS} WHERE run.name = ? ORDER BY run.id DESC LIMIT 1", reference)
+            rows = rows or self._all(
+                f"{_RUNS} WHERE run.name = ? AND run.parent_id IS NULL ORDER BY run.id DESC LIMIT 1", reference
+            )
             rows = rows or self._all(f"{_RUNS} WHERE substr(run.uid, 1, ?) = ?", len(reference), reference)
+            rows = [row for row in rows if row["parent_id"] is None] or rows
         if len(rows) > 1:
             uids = ", ".join(row["uid"] for row in rows[:5])
             raise NotFoundError(f"several runs start with '{printable(reference)}': {uids}; type more of the id")
@@ -272,6 +282,8 @@ class History:
             loss=row["loss"],
             attempt_id=row["attempt_id"],
             folder=folder,
+            parent_id=row["parent_id"],
+            member=row["member"],
         )
 
     def _segments(self, stage_id: int) -> list[tuple[int, int, int]]:

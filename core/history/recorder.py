@@ -126,9 +126,9 @@ class Recorder:
         self._later("UPDATE checkpoint SET deleted_us = ? WHERE stage_id = ? AND path = ?", (now_us(), stage_id, path))
 
     def progress(
-        self, stage_id: int, step: int, total: int | None, phase: str = "training", speed: float | None = None
+        self, stage_id: int | None, step: int, total: int | None, phase: str = "training", speed: float | None = None
     ) -> None:
-        """Where the run is now; `speed` in steps per second."""
+        """Where the run is now; `speed` in steps per second. Without a stage, the steps are members of the run."""
         self._progress = _Progress(stage_id, step, total, phase, speed)
 
     def flush(self) -> bool:

@@ -32,6 +32,8 @@ class Run:
         loss: the latest training loss.
         attempt_id: its latest attempt.
         folder: where its files are.
+        parent_id: the row id of the run that it is a member of; None for a run that somebody started by itself.
+        member: which member it is, in words: ``seed 1``, ``lr 0.0003 · seed 1``; foreign text.
     """
 
     id: int
@@ -56,6 +58,8 @@ class Run:
     loss: float | None
     attempt_id: int | None
     folder: Path
+    parent_id: int | None = None
+    member: str | None = None
 
     @property
     def seconds_left(self) -> float | None:

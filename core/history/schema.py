@@ -167,3 +167,10 @@ def first_light(db: Any) -> None:
         strict=True,
     )
     db["sample"].create_index(["stage_id", "prompt_index", "step"])
+
+
+@MIGRATIONS()
+def members(db: Any) -> None:
+    """A run may have members: runs of their own, for one seed and one choice of values each."""
+    db["run"].add_column("member", str)  # which one it is, in words: "seed 1"
+    db["run"].create_index(["parent_id"])
