@@ -31,7 +31,8 @@ _FIRST_STEP, _LAST_STEP = -(2**63), 2**63 - 1
 _RUNS = """
 SELECT run.id, run.uid, run.name, run.created_us, run.parent_id, run.member,
        attempt.id AS attempt_id, attempt.sequence, attempt.host, attempt.machine, attempt.boot,
-       attempt.pid, attempt.started_us, attempt.ended_us, attempt.outcome, attempt.exit_code, attempt.signal, attempt.message,
+       attempt.pid, attempt.started_us, attempt.ended_us, attempt.outcome, attempt.exit_code, attempt.signal,
+       attempt.message,
        beat.sequence AS beats, beat.stage_id, beat.phase, beat.step, beat.total, beat.speed, stage.name AS stage,
        (SELECT value FROM latest WHERE latest.stage_id = beat.stage_id
           AND metric_id = (SELECT id FROM metric WHERE name = 'train/loss')) AS loss
