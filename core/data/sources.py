@@ -52,13 +52,32 @@ def _documents(source: str, text: str, documents: DocumentKind) -> Iterator[str]
     if source in BUILT_IN:
         return python_reference()
     if source.startswith(HUB):
-        return _hub_texts(source.removeprefix(HUB), text)
+        return (_text_of(Path(source), number, row, text) for number, row in read_table(source))
     path = Path(source)
     if path.is_dir():
         return _folder_texts(path, documents)
     if kind_of(path) in TABLES:
         return (_text_of(path, number, row, text) for number, row in read_rows(path))
     return _split(read_text(path), documents)
+
+
+def read_table(source: str, limit: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a table file or of a hub dataset, each with its line (or row) number for messages.
+
+    Args:
+        source: an absolute path, or `hub:NAME[/CONFIG][:SPLIT]`.
+        limit: at most so many rows.
+
+    Raises:
+        SourceError: it cannot be read, or is no table.
+    """
+    if source.startswith(HUB):
+        return itertools.islice(_hub_rows(source.removeprefix(HUB)), limit)
+    path = Path(source)
+    if path.is_dir() or kind_of(path) not in TABLES:
+        found = "a folder" if path.is_dir() else "no table"
+        raise SourceError(f"{printable(source)} is {found}; give a file with columns: {', '.join(TABLES)}")
+    return itertools.islice(read_rows(path), limit)
 
 
 def kind_of(path: Path) -> str:
@@ -200,8 +219,8 @@ def _folder_texts(folder: Path, documents: DocumentKind) -> Iterator[str]:
         yield from _split(read_text(file), documents)
 
 
-def _hub_texts(name: str, column: str) -> Iterator[str]:
-    """Texts of a hub dataset named `OWNER/NAME`, `OWNER/NAME/CONFIG`, each with `:SPLIT` (default train)."""
+def _hub_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of a hub dataset named `OWNER/NAME`, `OWNER/NAME/CONFIG`, each with `:SPLIT` (default train)."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -213,7 +232,7 @@ def _hub_texts(name: str, column: str) -> Iterator[str]:
     except Exception as error:
         raise SourceError(f"cannot load the dataset '{printable(name)}' from the hub: {_reason(error)}") from None
     for number, row in enumerate(rows, 1):
-        yield _text_of(Path(f"hub:{name}"), number, cast("dict[str, Any]", row), column)
+        yield number, cast("dict[str, Any]", row)
 
 
 def _split(content: str, documents: DocumentKind) -> Iterator[str]:
