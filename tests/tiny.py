@@ -2,7 +2,7 @@
 
 import torch
 from lmwb.core.data.rows import Rows, make_rows
-from lmwb.core.data.tokenizer import train_bpe
+from lmwb.core.data.tokenizer_training import train_bpe
 from lmwb.core.recipe.schema import BpeTokenizer, CausalStage, ScratchModel
 
 SENTENCES = [

@@ -1,17 +1,16 @@
-"""Tokenizers: loaded, or trained on a corpus; and the bytes that each token stands for."""
+"""Tokenizers: loaded; the marks that they put around texts, and the bytes that each token stands for."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ValueInRecipeError
-from ..recipe.schema import BpeTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-END_OF_TEXT = "<|endoftext|>"
 _BYTE_FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -33,25 +32,32 @@ def load_tokenizer(
     return tokenizer
 
 
-def train_bpe(documents: Iterable[str], settings: BpeTokenizer) -> "PreTrainedTokenizerBase":
-    """Train byte-level byte-pair encoding (Sennrich et al. 2016, over bytes as in GPT-2) on texts."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+@dataclass(frozen=True)
+class Framing:
+    """Where a tokenizer puts its marks around a text, and around a pair of texts.
 
-    inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    inner.decoder = decoders.ByteLevel()  # type: ignore[assignment]
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocab_size,
-        min_frequency=settings.min_frequency,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    inner.train_from_iterator(documents, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, unk_token=None, model_max_length=10**9
-    )
+    Each is a sequence of (token, type): `$A` and `$B` are the texts, all others special tokens; the type is what
+    `token_type_ids` says of it.
+    """
+
+    single: Sequence[tuple[str, int]] = (("$A", 0),)
+    pair: Sequence[tuple[str, int]] = (("$A", 0), ("$B", 0))
+
+
+def framing_of(tokenizer: "PreTrainedTokenizerBase") -> Framing:
+    """The marks of any fast tokenizer, found by letting it encode."""
+
+    def frame(text: list[str], pair: list[str] | None = None) -> Sequence[tuple[str, int]]:
+        encoded: Any = tokenizer(text, pair).encodings[0]  # pyright: ignore[reportOptionalSubscript]
+        places = zip(encoded.tokens, encoded.sequence_ids, encoded.type_ids, strict=True)
+        found: list[tuple[str, int]] = []
+        for token, sequence, kind in places:
+            mark = (token if sequence is None else ("$A", "$B")[sequence], kind)
+            if sequence is None or mark not in found:  # a text may be several tokens
+                found.append(mark)
+        return tuple(found)
+
+    return Framing(frame(["a"]), frame(["a"], ["a"]))
 
 
 def token_pieces(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> Mapping[int, bytes]:

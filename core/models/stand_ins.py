@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..data.sources import python_reference
-from ..data.tokenizer import train_bpe, train_wordpiece
+from ..data.tokenizer_training import train_bpe, train_wordpiece
 from ..recipe.schema import BpeTokenizer, WordPieceTokenizer
 
 _SIZES = {

@@ -3,8 +3,16 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ..data.tokenizer import load_tokenizer, train_bpe
-from ..recipe.schema import BpeTokenizer, PretrainedModel, PretrainedTokenizer, TextStage
+from ..data.tokenizer import load_tokenizer
+from ..data.tokenizer_training import train_tokenizer
+from ..recipe.schema import (
+    BpeTokenizer,
+    PretrainedModel,
+    PretrainedTokenizer,
+    TextStage,
+    UnigramTokenizer,
+    WordPieceTokenizer,
+)
 from .task import Surroundings
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ def make_tokenizer(
     wanted = stage.tokenizer
     if isinstance(wanted, PretrainedTokenizer):
         return load_tokenizer(wanted.from_)
-    if isinstance(wanted, BpeTokenizer):
-        return train_bpe(texts(), wanted)
+    if isinstance(wanted, BpeTokenizer | WordPieceTokenizer | UnigramTokenizer):
+        return train_tokenizer(texts(), wanted, around.tell)
     assert isinstance(stage.model, PretrainedModel)  # the schema sees to it
     return load_tokenizer(stage.model.from_, "model.from", stage.model.trust_remote_code)
