@@ -37,7 +37,7 @@ def test_what_costs_time_is_made_small_and_the_rest_stays(tmp_path):
     loaded = shrunk(tmp_path, RECIPE.replace("OBJECTIVE", "classification"))
     (stage,) = loaded.recipe.stage
     assert (stage.train.epochs, stage.train.steps, stage.train.gradient_accumulation) == (None, 6, 2)
-    assert (stage.train.lr, stage.data.max_rows) == (2e-5, 96)
+    assert (stage.train.lr, stage.data.max_rows) == (1e-5, 96)  # the first of the sweep
     assert stage.model.from_ == "smoke:roberta"
     assert loaded.recipe.seeds == [4, 5]
     assert list(loaded.notes) == [

@@ -14,18 +14,21 @@ from pydantic_core import ErrorDetails
 from ..errors import RecipeError
 from ..text import printable
 from .keys import STAGE_KEYS, Place
-from .lines import KeyPath, Lines, below, is_table
+from .lines import KeyPath, Lines, below, is_list, is_table
+from .members import Axis, Member, axes_of, choices, make_members, plant
 from .origins import dotted, paths_in
-from .overrides import Overrides, label
+from .overrides import Origin, Overrides
 from .problems import Problem, describe, error_path, explain
 from .schema import Recipe
 from .smoke import shrink
 from .sources import resolve
-from .syntax import parse
+from .syntax import SyntaxProblem, parse
 
 _MERGED = ("data", "train", "sample", "masking")
 """Tables that a stage shares with `defaults` key by key; others it has from one place or the other."""
 _RIVALS = {"steps": "epochs", "epochs": "steps"}
+_MOST_PROBLEMS = 50
+"""More are not looked for."""
 _LARGEST = 4_000_000
 """Bytes; a larger file is not a recipe."""
 
@@ -40,6 +43,7 @@ class LoadedRecipe:
         frozen: the recipe as TOML with all defaults filled in and absolute paths; `thaw` reads it.
         origins: dotted path of each value that was given, to where: ``recipe.toml:12`` or ``--set train.lr=1``.
         notes: what was replaced to make it small, a sentence each.
+        members: the runs that it stands for, if it has seeds or a sweep; `recipe` has the first one's values.
     """
 
     recipe: Recipe
@@ -47,6 +51,7 @@ class LoadedRecipe:
     frozen: str
     origins: Mapping[str, str]
     notes: Sequence[str] = ()
+    members: Sequence[Member] = ()
 
 
 def load(path: Path, overrides: Sequence[str] = (), smoke: Path | None = None) -> LoadedRecipe:
@@ -69,33 +74,124 @@ def load(path: Path, overrides: Sequence[str] = (), smoke: Path | None = None) -
     for argument in overrides:
         changes.apply(draft.document, argument)
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+    plant(draft.document)
     draft.fill_in()
-    here = Path.cwd()
     notes = shrink(draft.document, smoke, absolute.parent) if smoke else []
-    problems = [*draft.problems, *resolve(draft.document, lambda at: here if changes.origin(at) else absolute.parent)]
-    recipe, errors = _validate(draft.document)
-    problems += explain(errors, draft.flat, incomplete=bool(syntax))
-    told = {(problem.line, f"{_shown(path)}:{problem.line}: {problem.text}") for problem in syntax}
-    if problems:
-        lines = Lines(text)
-        for problem in problems:
-            if argument := changes.origin(problem.path):
-                changes.problems.append(f"{label(argument)}: {problem.text}")
-            else:
-                line = lines.line(draft.written(problem.path))
-                told.add((line, f"{_shown(path)}:{line}: {problem.text}"))
-    if told or changes.problems or recipe is None:
-        raise RecipeError([sentence for _, sentence in sorted(told)] + changes.problems)
-    return LoadedRecipe(recipe, absolute, freeze(recipe), _origins(path, text, draft, changes), notes)
+    told = _Told(path, text, draft, changes, syntax)
+    axes, problems = axes_of(draft.document, draft.takers)
+    for problem in [*draft.problems, *problems]:
+        told.add(problem, changes)
+    variants: list[_Variant] = []
+    chosen = choices(axes)
+    for choice in chosen:
+        if len(told.problems) < _MOST_PROBLEMS:
+            variants.append(_Variant(draft, changes, told, list(zip(axes, choice, strict=True)), absolute.parent))
+    recipes = [variant.recipe for variant in variants if variant.recipe is not None]
+    if told.problems or len(recipes) < len(chosen):
+        raise RecipeError(told.problems)
+    swept = {
+        axis.key: _resolved(axis, [variants[each] for each in _first_uses(chosen, at)]) for at, axis in enumerate(axes)
+    }
+    recipe = recipes[0].model_copy(update={"sweep": swept})
+    members = make_members(recipe, axes, [(each, of.origins()) for each, of in zip(recipes, variants, strict=True)])
+    return LoadedRecipe(recipe, absolute, freeze(recipe), variants[0].origins(), notes, members)
 
 
-def _origins(path: Path, text: str, draft: "_Draft", changes: Overrides) -> dict[str, str]:
-    lines = Lines(text)
-    found: dict[str, str] = {}
-    for at in paths_in(draft.document):
-        argument = changes.origin(at)
-        found[dotted(at)] = label(argument) if argument else f"{_shown(path)}:{lines.line(draft.written(at))}"
-    return found
+def _first_uses(chosen: Sequence[tuple[int, ...]], at: int) -> list[int]:
+    """For each value of an axis, the first combination that has it."""
+    values = [choice[at] for choice in chosen]
+    return [values.index(value) for value in range(max(values) + 1)]
+
+
+def _resolved(axis: Axis, variants: "Sequence[_Variant]") -> list[Any]:
+    """The values of an axis, with absolute paths."""
+    return [variant.value(axis.places[0]) for variant in variants]
+
+
+class _Told:
+    """The problems of a recipe: those of its lines in their order, then those of the command line."""
+
+    def __init__(self, path: Path, text: str, draft: "_Draft", changes: Overrides, syntax: Sequence[SyntaxProblem]):
+        self._path = path
+        self._text = text
+        self._draft = draft
+        self._lines: Lines | None = None
+        self._arguments = list(changes.problems)
+        self._told = {(problem.line, f"{_shown(path)}:{problem.line}: {problem.text}") for problem in syntax}
+        self.incomplete = bool(syntax)
+
+    @property
+    def problems(self) -> list[str]:
+        return [sentence for _, sentence in sorted(self._told)] + self._arguments
+
+    def origin(self, at: KeyPath, changes: Overrides) -> Origin:
+        """Where the value at a path was written."""
+        if origin := changes.origin(at):
+            return origin
+        self._lines = self._lines or Lines(self._text)
+        line = self._lines.line(self._draft.written(at))
+        return Origin(f"{_shown(self._path)}:{line}", line)
+
+    def add(self, problem: Problem, changes: Overrides) -> None:
+        """One more; what was told already is not told again."""
+        origin = self.origin(problem.path, changes)
+        sentence = f"{origin.label}: {problem.text}"
+        if origin.line is not None:
+            self._told.add((origin.line, sentence))
+        elif sentence not in self._arguments:
+            self._arguments.append(sentence)
+
+
+class _Variant:
+    """A recipe with one value for each key that is swept; the only one, if nothing is.
+
+    Attributes:
+        recipe: what it says; None if that is wrong.
+    """
+
+    def __init__(
+        self,
+        draft: "_Draft",
+        changes: Overrides,
+        told: _Told,
+        values: Sequence[tuple[Axis, int]],
+        folder: Path,
+    ):
+        """Tells `told` what is wrong; paths in the recipe are relative to `folder`."""
+        self._told = told
+        self._document = copy.deepcopy(draft.document)
+        if is_table(self._document.get("sweep", {})):
+            self._document.pop("sweep", None)
+        self._changes = Overrides(dict(changes.origins))
+        problems: list[Problem] = []
+        for axis, at in values:
+            origin = told.origin(axis.written, changes)
+            for place in axis.places:
+                try:
+                    self._changes.put(self._document, place, copy.deepcopy(axis.values[at]), origin)
+                except ValueError as error:
+                    problems.append(Problem(axis.written, str(error)))
+        here = Path.cwd()
+
+        def base_of(at: KeyPath) -> Path:
+            origin = self._changes.origin(at)
+            return here if origin and origin.line is None else folder
+
+        problems += resolve(self._document, base_of)
+        self.recipe, errors = _validate(self._document)
+        for problem in [*problems, *explain(errors, draft.flat, told.incomplete)]:
+            told.add(problem, self._changes)
+
+    def value(self, place: Sequence[str]) -> Any:
+        """What stands at a place."""
+        found: Any = self._document
+        for key in place:
+            found = found[int(key) if is_list(found) else key]
+        return found
+
+    def origins(self) -> dict[str, str]:
+        """For each value, where it was written."""
+        return {dotted(at): self._told.origin(at, self._changes).label for at in paths_in(self._document)}
 
 
 def freeze(recipe: Recipe) -> str:
@@ -168,6 +264,11 @@ class _Draft:
                     self._inherited[below(at, key)] = below(source, key)
             elif key in _MERGED and is_table(value) and is_table(table[key]):
                 self._fill_in(table[key], value, below(at, key), below(source, key))
+
+    def takers(self, source: KeyPath) -> list[KeyPath]:
+        """Where a value of `defaults` has gone to."""
+        found = [(at, of) for at, of in self._inherited.items() if of == source[: len(of)]]
+        return [at + source[len(of) :] for at, of in found]
 
     def written(self, path: KeyPath) -> KeyPath:
         """Where the user wrote what is now at the path."""

@@ -2,10 +2,14 @@
 
 The key path leads into tables by key and into lists by number; stages are also found by name, and a path that begins
 neither with `stage` nor with a key of the whole recipe means the only stage. The value is TOML; a word that is none
-becomes a text; no value at all takes the key out.
+becomes a text; no value at all takes the key out. Several values, with commas between them and no quotes around all,
+make a sweep: `train.lr=1e-4,3e-4`.
 """
 
+import json
+import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +20,23 @@ from .schema import CausalStage, CompareStage, Recipe
 
 _INSTEAD = {"steps": "epochs", "epochs": "steps"}
 """Setting the one takes the place of the other."""
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value was written: in words, and at which line of the recipe; no line for the command line."""
+
+    label: str
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class _Several:
+    """The values of one argument that gives more than one; `text` is how it was typed."""
+
+    values: list[Any]
+    text: str
 
 
 @dataclass
@@ -23,15 +44,15 @@ class Overrides:
     """What the command line said.
 
     Attributes:
-        origins: which argument gave the value at a path.
+        origins: where the value at a path comes from.
         problems: what is wrong with the arguments themselves, each sentence beginning with the argument.
     """
 
-    origins: dict[KeyPath, str] = field(default_factory=dict[KeyPath, str])
+    origins: dict[KeyPath, Origin] = field(default_factory=dict[KeyPath, Origin])
     problems: list[str] = field(default_factory=list[str])
 
-    def origin(self, path: KeyPath) -> str | None:
-        """The argument that the value at the path comes from, if any does."""
+    def origin(self, path: KeyPath) -> Origin | None:
+        """Where the value at the path comes from, if not from the recipe's own keys."""
         while path:
             if path in self.origins:
                 return self.origins[path]
@@ -42,11 +63,25 @@ class Overrides:
         """Change the document, a recipe with stages, in place."""
         try:
             keys, value = _split(argument)
-            self._change(document, _from_the_top(keys, document), value, argument)
+            place, origin = from_the_top(keys, document), Origin(label(argument))
+            if isinstance(value, _Several) and place[0] in ("seed", "seeds"):
+                place, value = ["seeds"], value.values
+            elif isinstance(value, _Several) and place[0] not in ("stage", "defaults"):
+                value = value.text  # what is there once cannot be swept: the comma belongs to the text
+            _end_sweep(document, place)
+            if isinstance(value, _Several):
+                self.put(document, ["sweep", joined(keys)], value.values, origin)
+            else:
+                self.put(document, place, value, origin)
         except ValueError as error:
             self.problems.append(f"{label(argument)}: {error}")
 
-    def _change(self, document: dict[str, Any], keys: list[str], value: Any, argument: str) -> None:
+    def put(self, document: dict[str, Any], keys: list[str], value: Any, origin: Origin) -> None:
+        """Set the value at a path of keys that begins at the top; None takes the key out.
+
+        Raises:
+            ValueError: there is no such place; the text says why.
+        """
         path: KeyPath = ()
         container: Any = document
         for key in keys[:-1]:
@@ -54,7 +89,7 @@ class Overrides:
             path = below(path, step)
             if _lacks(container, step):
                 container[step] = {}
-                self.origins[path] = argument
+                self.origins[path] = origin
             container = container[step]
         last = _step(container, keys[-1], path)
         path = below(path, last)
@@ -66,7 +101,7 @@ class Overrides:
             del container[last]
             return
         container[last] = value
-        self.origins[path] = argument
+        self.origins[path] = origin
         rival = _INSTEAD.get(str(last))
         if rival in container and path[-2] == "train" and (*path[:-1], rival) not in self.origins:
             del container[rival]
@@ -90,10 +125,47 @@ def _split(argument: str) -> tuple[list[str], Any]:
         argument.encode()
     except UnicodeEncodeError:
         raise ValueError("is not UTF-8") from None
-    return _keys(key.strip()), _value(value.strip())
+    return keys_in(key.strip()), _value(value.strip())
 
 
-def _keys(text: str) -> list[str]:
+def sweep_entries(sweep: dict[str, Any], above: KeyPath = ()) -> Iterator[tuple[KeyPath, list[str], Any]]:
+    """Each key of a sweep, however nested: the path to it below `sweep`, the keys that it names, and its values.
+
+    Raises:
+        ValueError: what stands there is no key.
+    """
+    for key, value in sweep.items():
+        path = below(above, key)
+        if is_table(value):
+            yield from sweep_entries(value, path)
+        else:
+            yield path, [*keys_in(str(path[0])), *map(str, path[1:])], value
+
+
+def _end_sweep(document: dict[str, Any], place: list[str]) -> None:
+    """What is set again is swept no more."""
+    sweep = document.get("sweep")
+    if not is_table(sweep):
+        return
+    for path, keys, _ in list(sweep_entries(sweep)):
+        if keys == place or from_the_top(keys, document) == place:
+            table: Any = sweep
+            for key in path[:-1]:
+                table = table[key]
+            del table[path[-1]]
+
+
+def joined(keys: list[str]) -> str:
+    """The keys as one dotted key; `keys_in` takes it apart."""
+    return ".".join(key if _BARE.fullmatch(key) else json.dumps(key) for key in keys)
+
+
+def keys_in(text: str) -> list[str]:
+    """The keys of a dotted key.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not text:
         raise ValueError("the key before the '=' is missing")
     try:
@@ -112,18 +184,36 @@ def _keys(text: str) -> list[str]:
 def _value(text: str) -> Any:
     if not text:
         return None
-    try:
-        found = tomllib.loads(f"value = {text}")
-        if list(found) == ["value"]:
-            return found["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        if text[0] in "[{\"'":
-            raise ValueError(f"{quoted(text)} is no TOML value; something is not closed or has no quotes") from None
+    found = _toml(text)
+    if found is not None:
+        return found
+    if "," in text:
+        several = _toml(f"[{text}]")
+        if is_list(several):
+            return _Several(several, text)
+        parts = text.split(",")
+        if all(parts) and not any(sign in text for sign in "[]{}\"' \t"):
+            return _Several([_toml(part) if _toml(part) is not None else part for part in parts], text)
+    if text[0] in "[{\"'":
+        raise ValueError(f"{quoted(text)} is no TOML value; something is not closed or has no quotes")
     return text
 
 
-def _from_the_top(keys: list[str], document: dict[str, Any]) -> list[str]:
-    """The same keys, with the stage that is meant."""
+def _toml(text: str) -> Any:
+    """The one value that a text is in TOML; None if it is none."""
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return None
+    return found["value"] if list(found) == ["value"] else None
+
+
+def from_the_top(keys: list[str], document: dict[str, Any]) -> list[str]:
+    """The same keys, with the stage that is meant.
+
+    Raises:
+        ValueError: no stage is; the text says which there are.
+    """
     stages = document.get("stage")
     if not is_list(stages) or (keys[0] in Recipe.model_fields and keys[0] != "stage"):
         return keys
