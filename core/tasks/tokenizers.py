@@ -1,17 +1,23 @@
 """The tokenizer of a stage: named, brought by the model, trained on the texts, or kept in a checkpoint."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..data.tokenizer import load_tokenizer
 from ..data.tokenizer_training import train_tokenizer
+from ..data.vectors import load_vectors
+from ..data.words import count_words, frequent, words_tokenizer
+from ..errors import ValueInRecipeError
 from ..recipe.schema import (
+    BagModel,
     BpeTokenizer,
+    EncoderModel,
     PretrainedModel,
     PretrainedTokenizer,
     TextStage,
     UnigramTokenizer,
     WordPieceTokenizer,
+    WordsTokenizer,
 )
 from .task import Surroundings
 
@@ -36,5 +42,30 @@ def make_tokenizer(
         return load_tokenizer(wanted.from_)
     if isinstance(wanted, BpeTokenizer | WordPieceTokenizer | UnigramTokenizer):
         return train_tokenizer(texts(), wanted, around.tell)
+    if isinstance(wanted, WordsTokenizer):
+        return _words(stage, wanted, count_words(texts()), around)
     assert isinstance(stage.model, PretrainedModel)  # the schema sees to it
     return load_tokenizer(stage.model.from_, "model.from", stage.model.trust_remote_code)
+
+
+def _words(
+    stage: TextStage, wanted: WordsTokenizer, counts: Mapping[str, int], around: Surroundings
+) -> "PreTrainedTokenizerBase":
+    """A tokenizer of the training texts' words, or of those of a file of vectors; tells how many it knows."""
+    if wanted.vocabulary is None:
+        words = frequent(counts, wanted.vocab_size, wanted.min_frequency)
+        if not words:
+            raise ValueInRecipeError("tokenizer.min_frequency", f"no word occurs {wanted.min_frequency} times")
+    else:
+        words = list(load_vectors(wanted.vocabulary, around.cache, around.tell, "tokenizer.vocabulary").words)
+        words = words[: wanted.vocab_size]
+    known = set(words)
+    counted = {word: count for word, count in counts.items() if word in known}
+    running = max(1, sum(counts.values()))
+    share = sum(counted.values()) / running
+    around.tell(f"words: {len(words):,} known, which are {share:.2%} of the training texts' {running:,} words")
+    if isinstance(stage.model, BagModel | EncoderModel) and stage.model.embeddings is not None:
+        vectors = load_vectors(stage.model.embeddings, around.cache, around.tell, "model.embeddings")
+        share = sum(count for word, count in counted.items() if word in vectors) / running
+        around.tell(f"words: {share:.2%} of the training texts' {running:,} words have a vector")
+    return words_tokenizer(words)

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from ..lines import is_table
-from .base import NotEmpty, Positive, Table, kind_of
+from .base import NotEmpty, Positive, Table, kind_of, rule_broken
 
 VocabSize = Annotated[int, Field(ge=16, le=1_000_000)]
 
@@ -64,6 +64,14 @@ class WordsTokenizer(Table):
     """How often a word must occur in the training texts to be known."""
     vocabulary: NotEmpty | None = None
     """A GloVe file: its words are the vocabulary, not those of the training texts. `glove:6B.100d` is fetched once."""
+
+    @model_validator(mode="after")
+    def _counts_what(self) -> "WordsTokenizer":
+        if self.vocabulary is not None and self.min_frequency > 1:
+            raise rule_broken(
+                "min_frequency", "'min_frequency' counts the training texts' words, 'vocabulary' is a file"
+            )
+        return self
 
 
 def _kind(value: Any) -> str | None:
