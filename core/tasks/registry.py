@@ -1,6 +1,6 @@
 """Which task does a training stage's work."""
 
-from ..recipe.schema import CausalStage, TrainStage
+from ..recipe.schema import CausalStage, ClassificationStage, MaskedStage, RegressionStage, TrainStage
 from .task import Surroundings, Task
 
 
@@ -10,4 +10,12 @@ def task_of(stage: TrainStage, surroundings: Surroundings) -> Task:
         from .causal import CausalTask
 
         return CausalTask(stage, surroundings)
+    if isinstance(stage, MaskedStage):
+        from .masked import MaskedTask
+
+        return MaskedTask(stage, surroundings)
+    if isinstance(stage, ClassificationStage | RegressionStage):
+        from .labels import LabelTask
+
+        return LabelTask(stage, surroundings)
     raise NotImplementedError(stage.objective)
