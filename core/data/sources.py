@@ -11,10 +11,13 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from ..errors import ValueInRecipeError
 from ..text import printable
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 DocumentKind = Literal["file", "line", "paragraph"]
 
@@ -72,7 +75,8 @@ def read_table(source: str, limit: int | None = None) -> Iterator[tuple[int, dic
         SourceError: it cannot be read, or is no table.
     """
     if source.startswith(HUB):
-        return itertools.islice(_hub_rows(source.removeprefix(HUB)), limit)
+        rows = ((number, cast("dict[str, Any]", row)) for number, row in enumerate(hub_dataset(source), 1))
+        return itertools.islice(rows, limit)
     path = Path(source)
     if path.is_dir() or kind_of(path) not in TABLES:
         found = "a folder" if path.is_dir() else "no table"
@@ -219,20 +223,22 @@ def _folder_texts(folder: Path, documents: DocumentKind) -> Iterator[str]:
         yield from _split(read_text(file), documents)
 
 
-def _hub_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a hub dataset named `OWNER/NAME`, `OWNER/NAME/CONFIG`, each with `:SPLIT` (default train)."""
+def hub_dataset(source: str) -> "Dataset":
+    """A dataset on the hub named `hub:OWNER/NAME` or `hub:OWNER/NAME/CONFIG`, each with `:SPLIT` (default train).
+
+    Raises:
+        SourceError: it cannot be loaded.
+    """
     import datasets
 
     datasets.disable_progress_bars()
-    name, _, split = name.partition(":")
+    name, _, split = source.removeprefix(HUB).partition(":")
     parts = name.split("/")
     path, config = ("/".join(parts[:2]), "/".join(parts[2:]) or None) if len(parts) > 1 else (name, None)
     try:
-        rows = datasets.load_dataset(path, config, split=split or "train")
+        return datasets.load_dataset(path, config, split=split or "train")
     except Exception as error:
         raise SourceError(f"cannot load the dataset '{printable(name)}' from the hub: {_reason(error)}") from None
-    for number, row in enumerate(rows, 1):
-        yield number, cast("dict[str, Any]", row)
 
 
 def _split(content: str, documents: DocumentKind) -> Iterator[str]:

@@ -1,0 +1,146 @@
+"""Texts, single or in pairs, as rows of tokens for models that read a row as a whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TooLong = Literal["error", "drop", "truncate"]
+_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Rows of tokens over one long stream of ids.
+
+    Attributes:
+        stream: (tokens,) int32; may lie in a file.
+        bounds: (rows, 2) int64, first token and end of each row.
+        types: (tokens,) uint8, 1 for the tokens of a pair's second text; None if the tokenizer tells no types.
+    """
+
+    stream: NDArray[np.int32]
+    bounds: NDArray[np.int64]
+    types: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row."""
+        return self.bounds[:, 1] - self.bounds[:, 0]
+
+    def tokens(self, row: int) -> NDArray[np.int32]:
+        """The ids of one row."""
+        return self.stream[slice(*self.bounds[row])]
+
+    def take(self, rows: NDArray[np.int64]) -> "EncodedRows":
+        """Some of the rows, over the same stream."""
+        return EncodedRows(self.stream, self.bounds[rows], self.types)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What became of some texts.
+
+    Attributes:
+        ids: of each text that was kept.
+        types: likewise, or None.
+        kept: which texts were kept, by their numbers.
+        long: the numbers of the texts that were too long.
+        longest: tokens of the longest text.
+    """
+
+    ids: list[list[int]]
+    types: list[list[int]] | None
+    kept: list[int]
+    long: list[int]
+    longest: int
+
+
+def encode(
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    too_long: TooLong,
+) -> Encoding:
+    """Tokenise texts with the tokenizer's own marks around them; special tokens written in a text are text.
+
+    A tokenizer that puts nothing between the texts of a pair gets its separator or end-of-text token there.
+
+    Args:
+        texts: the texts, or the first ones of pairs.
+        pairs: the second ones, as many.
+        tokenizer: turns a text into ids.
+        max_length: the most tokens of a row.
+        too_long: longer rows are dropped, or their longer text is cut at the end; with `error` the caller looks at
+            `long`.
+    """
+    ids: list[list[int]] = []
+    types: list[list[int]] = []
+    join = _missing_separator(tokenizer) if pairs is not None else None
+    for start in range(0, len(texts), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        found_ids, found_types = _encode(texts[part], None if pairs is None else pairs[part], tokenizer, join, None)
+        ids += found_ids
+        types += found_types
+    long = [i for i, row in enumerate(ids) if len(row) > max_length]
+    longest = max(map(len, ids), default=0)
+    kept = list(range(len(ids)))
+    if too_long == "truncate" and long:
+        cut_pairs = None if pairs is None else [pairs[i] for i in long]
+        cut_ids, cut_types = _encode([texts[i] for i in long], cut_pairs, tokenizer, join, max_length)
+        for place, i in enumerate(long):
+            ids[i] = cut_ids[place]
+            if types:
+                types[i] = cut_types[place]
+    elif too_long == "drop" and long:
+        kept = sorted(set(kept) - set(long))
+        ids = [ids[i] for i in kept]
+        types = [types[i] for i in kept] if types else []
+    return Encoding(ids, types or None, kept, long, longest)
+
+
+def _encode(
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    tokenizer: "PreTrainedTokenizerBase",
+    join: int | None,
+    limit: int | None,
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Ids and token types (none if the tokenizer tells none) of texts, cut to `limit` if it is given."""
+    if pairs is not None and join is not None:
+        first, _ = _encode(texts, None, tokenizer, None, None)
+        second, _ = _encode(pairs, None, tokenizer, None, None)
+        return [_joined(a, b, join, limit) for a, b in zip(first, second, strict=True)], []
+    cut: dict[str, Any] = {} if limit is None else {"truncation": True, "max_length": limit}
+    second_texts = None if pairs is None else list(pairs)
+    found = tokenizer(list(texts), second_texts, split_special_tokens=True, verbose=False, **cut)
+    if limit is not None and (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
+        backend.no_truncation()  # it would be saved with the tokenizer
+    ids = cast("list[list[int]]", found["input_ids"])
+    return ids, cast("list[list[int]]", found.get("token_type_ids", []))
+
+
+def _missing_separator(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """The token to put between the texts of a pair, if the tokenizer puts none there."""
+    if tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add(pair=False):
+        return None
+    between = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
+    return cast("int | None", between)
+
+
+def _joined(first: list[int], second: list[int], join: int, limit: int | None) -> list[int]:
+    """Both with a token between them, the longer one cut until they fit."""
+    room = None if limit is None else limit - 1
+    if room is not None and len(first) + len(second) > room:
+        keep = max(room - len(second), min(len(first), room // 2))
+        first, second = first[:keep], second[: room - keep]
+    return [*first, join, *second]
