@@ -17,14 +17,15 @@ from ..home import Home
 from ..text import printable
 from .database import explained, open_for_reading, storable
 from .liveness import lock_is_held, this_machine
-from .records import OPEN_STATES, Checkpoint, Event, Latest, Run, SampleEntry, Stage, State
+from .records import OPEN_STATES, Checkpoint, Event, Figure, Latest, Run, SampleEntry, Stage, State
+from .results import telling_figure
 
 if TYPE_CHECKING:
     from ..tokens import TokenTrace
     from .blocks import Points
     from .curves import Curves
 
-__all__ = ["OPEN_STATES", "Checkpoint", "Event", "History", "Latest", "Run", "SampleEntry", "Stage", "State"]
+__all__ = ["OPEN_STATES", "Checkpoint", "Event", "Figure", "History", "Latest", "Run", "SampleEntry", "Stage", "State"]
 
 _FIRST_STEP, _LAST_STEP = -(2**63), 2**63 - 1
 
@@ -35,7 +36,10 @@ SELECT run.id, run.uid, run.name, run.created_us, run.parent_id, run.member,
        attempt.message,
        beat.sequence AS beats, beat.stage_id, beat.phase, beat.step, beat.total, beat.speed, stage.name AS stage,
        (SELECT value FROM latest WHERE latest.stage_id = beat.stage_id
-          AND metric_id = (SELECT id FROM metric WHERE name = 'train/loss')) AS loss
+          AND metric_id = (SELECT id FROM metric WHERE name = 'train/loss')) AS loss,
+       CASE attempt.outcome WHEN 'finished' THEN
+         (SELECT summary FROM stage WHERE run_id = run.id AND summary IS NOT NULL
+          ORDER BY kind = 'compare', position DESC LIMIT 1) END AS summary
 FROM run
 LEFT JOIN attempt ON attempt.id = (SELECT id FROM attempt WHERE run_id = run.id ORDER BY sequence DESC LIMIT 1)
 LEFT JOIN beat ON beat.attempt_id = attempt.id
@@ -285,6 +289,7 @@ class History:
             folder=folder,
             parent_id=row["parent_id"],
             member=row["member"],
+            figure=telling_figure(row["summary"]),
         )
 
     def _segments(self, stage_id: int) -> list[tuple[int, int, int]]:

@@ -11,6 +11,21 @@ OPEN_STATES: tuple[State, ...] = ("starting", "running", "elsewhere")
 
 
 @dataclass(frozen=True)
+class Figure:
+    """What a finished run has reached: the one figure that says most.
+
+    Attributes:
+        name: of the metric, such as ``accuracy``.
+        value: of the run, or the mean over its members.
+        deviation: the standard deviation over members; None for a run without, or with one only.
+    """
+
+    name: str
+    value: float
+    deviation: float | None = None
+
+
+@dataclass(frozen=True)
 class Run:
     """One run, as lists show it.
 
@@ -34,6 +49,7 @@ class Run:
         folder: where its files are.
         parent_id: the row id of the run that it is a member of; None for a run that somebody started by itself.
         member: which member it is, in words: ``seed 1``, ``lr 0.0003 · seed 1``; foreign text.
+        figure: what it has reached, once its last stage that trains has finished.
     """
 
     id: int
@@ -60,6 +76,7 @@ class Run:
     folder: Path
     parent_id: int | None = None
     member: str | None = None
+    figure: Figure | None = None
 
     @property
     def seconds_left(self) -> float | None:
