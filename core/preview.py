@@ -63,9 +63,10 @@ def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[st
 def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, Any]:
     from .methods import adapt
     from .models.loading import outline
+    from .models.storage import stored_weights
     from .tasks.registry import task_of
     from .tasks.task import Surroundings
-    from .training.checkpoints import expected_bytes, stored_weights
+    from .training.checkpoints import expected_bytes
     from .training.plan import Plan
 
     stage = resolved(recipe, position, home, Home(home))
@@ -79,6 +80,7 @@ def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, An
     rows = material.train
     plan = Plan.of(stage.train, len(rows), recipe.seed, rows.lengths)
     weights = list(model.parameters())
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
     return {
         "name": stage.name,
         "kind": stage.kind,
@@ -90,9 +92,9 @@ def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, An
         "steps": plan.total,
         "epochs": plan.total / plan.steps_per_epoch,
         "parameters": sum(weight.numel() for weight in weights),
-        "trained": sum(weight.numel() for weight in weights if weight.requires_grad),
+        "trained": trained,
         "vocabulary": None if material.tokenizer is None else len(material.tokenizer),
-        "checkpoint_bytes": expected_bytes(stored_weights(model), stage.train) * (stage.train.keep + 1),
+        "checkpoint_bytes": expected_bytes(stored_weights(model), trained, stage.train) * (stage.train.keep + 1),
         "free_bytes": shutil.disk_usage(_existing(home)).free,
         "examples": [task.example(row)[:_EXAMPLE_CHARACTERS] for row in range(min(_EXAMPLES, len(rows)))],
         "notes": notes,

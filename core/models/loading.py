@@ -9,6 +9,7 @@ import torch
 from ..errors import ValueInRecipeError
 from ..recipe.keys import nearest
 from ..recipe.schema import AnyModel, PretrainedModel, ScratchModel
+from .origin import remember_origin
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Head = Literal["causal-lm", "masked-lm", "classification", "multiple-choice", "image-classification"]
 """What a model's last layer answers."""
 
-_AUTO: dict[Head, tuple[str, str, str]] = {
+HEADS: dict[Head, tuple[str, str, str]] = {
     "causal-lm": ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "causal language model"),
     "masked-lm": ("AutoModelForMaskedLM", "MODEL_FOR_MASKED_LM_MAPPING_NAMES", "masked language model"),
     "classification": (
@@ -90,19 +91,27 @@ def outline(
         register()
         from transformers import AutoConfig
 
+        from .adapted import configuration_of, is_adapted
+
         try:
+            if is_adapted(model.from_):
+                configuration = configuration_of(Path(model.from_), fields, model.trust_remote_code)
+                return auto_class(head).from_config(configuration)
             configuration = AutoConfig.from_pretrained(model.from_, trust_remote_code=model.trust_remote_code, **fields)
-            return _auto(head).from_config(configuration)
+            return auto_class(head).from_config(configuration)
         except Exception as error:
             raise _cannot_load(model, head, error) from None
 
 
 def _load(model: PretrainedModel, head: Head, fields: Mapping[str, Any], tell: Tell) -> "PreTrainedModel":
+    from .adapted import is_adapted, start_from_adapted
     from .own import register
 
     register()
+    if is_adapted(model.from_):
+        return start_from_adapted(Path(model.from_), head, fields, tell, model.trust_remote_code)
     try:
-        found, report = _auto(head).from_pretrained(
+        found, report = auto_class(head).from_pretrained(
             model.from_,
             dtype=torch.float32,
             trust_remote_code=model.trust_remote_code,
@@ -113,6 +122,8 @@ def _load(model: PretrainedModel, head: Head, fields: Mapping[str, Any], tell: T
     except Exception as error:
         raise _cannot_load(model, head, error) from None
     _tell_what_is_new(model, report, tell)
+    mismatched = {name for name, *_ in report.get("mismatched_keys", ())}
+    remember_origin(found, model.from_, {*report.get("missing_keys", ()), *mismatched})
     return found
 
 
@@ -135,10 +146,10 @@ def _new(
 ) -> "PreTrainedModel":
     configuration = _configuration(model, head, tokenizer, fields)
     try:
-        return _auto(head).from_config(configuration)
+        return auto_class(head).from_config(configuration)
     except Exception as error:
         raise ValueInRecipeError(
-            "model.config", f"the fields do not make a {model.type}: {_first_line(error)}"
+            "model.config", f"the fields do not make a {model.type}: {first_line(error)}"
         ) from None
 
 
@@ -148,7 +159,7 @@ def _configuration(
     from transformers import AutoConfig
     from transformers.models.auto import modeling_auto
 
-    _, table, words = _AUTO[head]
+    _, table, words = HEADS[head]
     known = list(getattr(modeling_auto, table))
     if model.type not in known:
         close = nearest(model.type, known)
@@ -167,7 +178,7 @@ def _configuration(
         return AutoConfig.for_model(model.type, **{**special, **fields, **model.config})
     except Exception as error:
         raise ValueInRecipeError(
-            "model.config", f"the fields do not make a {model.type}: {_first_line(error)}"
+            "model.config", f"the fields do not make a {model.type}: {first_line(error)}"
         ) from None
 
 
@@ -198,17 +209,17 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def _auto(head: Head) -> Any:
+def auto_class(head: Head) -> Any:
+    """transformers' Auto class for a head."""
     import transformers
 
-    return getattr(transformers, _AUTO[head][0])
+    return getattr(transformers, HEADS[head][0])
 
 
 def _cannot_load(model: PretrainedModel, head: Head, error: Exception) -> ValueInRecipeError:
-    return ValueInRecipeError(
-        "model.from", f"cannot load a {_AUTO[head][2]} from '{model.from_}': {_first_line(error)}"
-    )
+    return ValueInRecipeError("model.from", f"cannot load a {HEADS[head][2]} from '{model.from_}': {first_line(error)}")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The beginning of an error's text, or else its kind."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

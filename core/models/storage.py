@@ -10,8 +10,18 @@ if TYPE_CHECKING:
 
 
 def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | None", folder: Path) -> None:
-    """Write both in `save_pretrained` layout."""
-    model.save_pretrained(folder)
+    """Write both: the model in `save_pretrained` layout, or, if it is adapted, what its base does not have."""
+    from ..methods import storage as methods
+
+    if methods.is_small(model):
+        methods.save_small(model, folder)
+        model.config.architectures = [type(model).__name__]
+        model.config.save_pretrained(folder)
+        if model.can_generate() and model.generation_config is not None:
+            model.generation_config.save_pretrained(folder)
+    else:
+        model.save_pretrained(folder)
+        methods.note_bottlenecks(model, folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
 
@@ -20,6 +30,11 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     """Give a model the weights that `save_model` wrote; it must be built alike."""
     from safetensors.torch import load_file
 
+    from ..methods import storage as methods
+
+    if methods.is_small(model):
+        methods.load_small(model, folder)
+        return
     files = sorted(folder.glob("model*.safetensors"))
     weights = {name: weight for file in files for name, weight in load_file(file).items()}
     missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -27,6 +42,14 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     lost = [name for name in missing if name not in tied]
     if lost or unexpected or not files:
         raise ValueError(f"{folder} does not hold this model: {', '.join([*lost, *unexpected][:4]) or 'no weights'}")
+
+
+def stored_weights(model: nn.Module) -> int:
+    """How many numbers `save_model` writes."""
+    from ..methods import storage as methods
+
+    kept = methods.small_weights(model).values() if methods.is_small(model) else model.parameters()
+    return sum(weight.numel() for weight in kept)
 
 
 def _tied(model: nn.Module) -> set[str]:

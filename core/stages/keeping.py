@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MachineError, TrainingError, ValueInRecipeError
-from ..models.storage import load_weights, save_model
+from ..models.storage import load_weights, save_model, stored_weights
 from ..recipe.schema import TrainStage
 from ..training import checkpoints
 from ..training.loop import Loop
@@ -68,8 +68,9 @@ class Keeper:
         Raises:
             ValueInRecipeError: it cannot.
         """
-        stored = checkpoints.stored_weights(self._model)
-        need = checkpoints.expected_bytes(stored, self._settings) * (self._settings.keep + 2) + 4 * stored
+        stored = stored_weights(self._model)
+        trained = sum(weight.numel() for weight in self._model.parameters() if weight.requires_grad)
+        need = checkpoints.expected_bytes(stored, trained, self._settings) * (self._settings.keep + 2) + 4 * stored
         self._context.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._context.folder).free
         if free < need:

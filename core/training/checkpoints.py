@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..recipe.schema import Train
 
@@ -104,15 +103,10 @@ def state_of(folder: Path) -> Any:
     return torch.load(folder / STATE, map_location="cpu", weights_only=True)
 
 
-def stored_weights(model: nn.Module) -> int:
-    """How many numbers a checkpoint of the model holds, the optimiser's memory left aside."""
-    return sum(weight.numel() for weight in model.parameters())
-
-
-def expected_bytes(parameters: int, settings: Train) -> int:
-    """About what one checkpoint takes on disk: weights in float32 and the optimiser's memory of them."""
+def expected_bytes(stored: int, trained: int, settings: Train) -> int:
+    """About what one checkpoint takes on disk: stored weights in float32 and the optimiser's memory of those trained."""
     memory = {"adamw": 2, "sgd": int(settings.momentum > 0)}[settings.optimizer]
-    return 4 * parameters * (1 + memory)
+    return 4 * (stored + trained * memory)
 
 
 def prune(folder: Path, keep: int, best: int | None) -> Sequence[Path]:
