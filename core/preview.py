@@ -6,19 +6,24 @@ transformers.
 """
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from .errors import LmwbError, ValueInRecipeError
+from .history.tensorboard import check_installed
 from .home import Home
 from .recipe import origins, thaw
 from .recipe.schema import CompareStage, PretrainedModel, Recipe
+from .text import shorten
 from .references import resolved
 
 _EXAMPLES = 3
 _EXAMPLE_CHARACTERS = 240
+_PART_CHARACTERS = 70  # of the beginning and of the end of a part, where parts of an example are marked
+_PARTS = 9
 
 
 def main() -> int:
@@ -45,6 +50,8 @@ def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[st
 
     quiet()
     choose_device(recipe.device)
+    if recipe.log.tensorboard:
+        check_installed(written)
     stages: list[dict[str, Any]] = []
     for position, stage in enumerate(recipe.stage):
         if isinstance(stage, CompareStage):
@@ -96,9 +103,22 @@ def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, An
         "vocabulary": None if material.tokenizer is None else len(material.tokenizer),
         "checkpoint_bytes": expected_bytes(stored_weights(model), trained, stage.train) * (stage.train.keep + 1),
         "free_bytes": shutil.disk_usage(_existing(home)).free,
-        "examples": [task.example(row)[:_EXAMPLE_CHARACTERS] for row in range(min(_EXAMPLES, len(rows)))],
+        "details": material.details,
+        "examples": [_shortened(task.example(row)) for row in range(min(_EXAMPLES, len(rows)))],
         "notes": notes,
     }
+
+
+def _shortened(example: str) -> str:
+    """The beginning of an example; or of one in which parts are marked, the beginning and the end of each part."""
+    from .tasks.task import LEARNED
+
+    parts = re.split(f"([{''.join(LEARNED)}])", example)
+    if len(parts) == 1:
+        return shorten(example, _EXAMPLE_CHARACTERS)
+    few = 2 * _PART_CHARACTERS
+    shown = [p if len(p) <= few else f"{p[:_PART_CHARACTERS]} … {p[-_PART_CHARACTERS:]}" for p in parts[:_PARTS]]
+    return "".join(shown) + ("…" if len(parts) > _PARTS else "")
 
 
 def _existing(folder: Path) -> Path:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from .history.ledger import StagePlan, begin_attempt, create_run
 from .history.liveness import take_lock, this_machine
 from .history.queries import OPEN_STATES, History, Run
 from .home import Home
-from .recipe import LoadedRecipe, origins
+from .recipe import LoadedRecipe, Recipe, freeze, members, origins
+from .recipe.schema import CompareStage
 
 RECIPE_NAME = "recipe.toml"
 LOG_NAME = "log.txt"
@@ -35,13 +37,16 @@ def launch(home: Home, loaded: LoadedRecipe) -> Run:
         MachineError: the home folder cannot be written to.
     """
     uid = _new_uid(loaded.recipe.name)
-    stages = [StagePlan(stage.name, stage.kind) for stage in loaded.recipe.stage]
+    own = comparisons(loaded.recipe) if loaded.members else loaded.recipe.stage
+    stages = [StagePlan(stage.name, stage.kind) for stage in own]
     folder = home.run_folder(uid)
     with closing(open_database(home)) as connection:
         try:
             folder.mkdir(parents=True)
             (folder / RECIPE_NAME).write_text(loaded.frozen, encoding="utf-8")
             origins.write(folder, loaded.origins)
+            if loaded.members:
+                members.write(folder, loaded.members)
             (folder / LOG_NAME).write_text("".join(f"{note}\n" for note in loaded.notes), encoding="utf-8")
         except OSError as error:
             raise MachineError(f"cannot write the run's folder {folder}: {error.strerror}") from None
@@ -49,8 +54,45 @@ def launch(home: Home, loaded: LoadedRecipe) -> Run:
     return _start(home, run_id, folder)
 
 
-def resume(home: Home, run: Run) -> Run:
+def launch_member(home: Home, parent: Run, number: int, member: members.Member, environment: Mapping[str, str]) -> Run:
+    """Start one of a run's members for the first time; returns at once.
+
+    Args:
+        home: where all of it is kept.
+        parent: the run that it is a member of.
+        number: which one, from 1.
+        member: what it does.
+        environment: variables for its process.
+    """
+    uid = f"{parent.uid}-{number}"
+    folder = home.run_folder(uid)
+    frozen = freeze(member.recipe)
+    stages = [StagePlan(stage.name, stage.kind) for stage in member.recipe.stage]
+    with closing(History(home)) as history:
+        path = history.recipe_path(parent.id)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECIPE_NAME).write_text(frozen, encoding="utf-8")
+        origins.write(folder, member.origins)
+    except OSError as error:
+        raise MachineError(f"cannot write the run's folder {folder}: {error.strerror}") from None
+    with closing(open_database(home)) as connection:
+        written = None if path is None else str(path)
+        run_id = create_run(connection, uid, parent.name, frozen, stages, written, parent.id, member.label)
+    return _start(home, run_id, folder, environment)
+
+
+def comparisons(recipe: Recipe) -> list[CompareStage]:
+    """The stages that a run with members does itself: the recipe's comparisons, or one of everything."""
+    found = [stage for stage in recipe.stage if isinstance(stage, CompareStage)]
+    taken = {stage.name for stage in recipe.stage}
+    return found or [CompareStage(name="comparison" if "compare" in taken else "compare")]
+
+
+def resume(home: Home, run: Run, environment: Mapping[str, str] | None = None) -> Run:
     """Go on with a run that ended before its time, from its newest whole checkpoint; returns at once.
+
+    A run with members goes on with those that have not finished. `environment` are variables for its process.
 
     Raises:
         UsageError: the run is alive, has finished, or belongs to another machine.
@@ -60,7 +102,7 @@ def resume(home: Home, run: Run) -> Run:
         raise UsageError(f"run {run.uid} is {run.state}{where}; `lmwb stop {run.uid}` ends it")
     if run.state == "finished":
         raise UsageError(f"run {run.uid} has finished; `lmwb run` with its recipe starts a new one")
-    return _start(home, run.id, run.folder)
+    return _start(home, run.id, run.folder, environment)
 
 
 def stop(run: Run) -> None:
@@ -86,7 +128,7 @@ def log_file(run: Run) -> Path:
     return run.folder / LOG_NAME
 
 
-def _start(home: Home, run_id: int, folder: Path) -> Run:
+def _start(home: Home, run_id: int, folder: Path, environment: Mapping[str, str] | None = None) -> Run:
     """Start the supervisor, which holds the run's lock from before it begins until after it ends."""
     lock = _patiently(folder)
     try:
@@ -101,7 +143,7 @@ def _start(home: Home, run_id: int, folder: Path) -> Run:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(lock,),
-                env=_worker_environment(),
+                env={**_worker_environment(), **(environment or {})},
             )
     finally:
         os.close(lock)

@@ -12,16 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .errors import ExitCode, LmwbError, Stopped, ValueInRecipeError
+from .errors import ExitCode, LmwbError, Stopped, TrainingError, ValueInRecipeError
 from .history.database import open_database
 from .history.ledger import begin_stage, describe_environment, end_attempt, end_stage
 from .history.liveness import keep_from_children
 from .history.queries import History, Run
 from .history.recorder import Recorder
+from .history.tensorboard import EventFiles, check_installed
 from .home import Home
 from .recipe import Recipe, origins, thaw
-from .recipe.schema import CompareStage
+from .recipe.schema import CompareStage, Stage
 from .references import resolved
+from .runs import comparisons
+from .stages.context import StageContext, StagePlace
 from .supervisor import STOP_SIGNALS
 
 
@@ -88,48 +91,92 @@ class _Attempt:
         self._stop = stop
 
     def work(self) -> None:
+        recipe = thaw(self._recipe_toml)
+        self._check_tensorboard(recipe)
+        if recipe.has_members:
+            self._do_members(recipe)
+        else:
+            self._do_stages(recipe)
+
+    def _do_stages(self, recipe: Recipe) -> None:
         from .device import choose_device, device_name
-        from .environment import describe
         from .models.loading import quiet
 
         quiet()
-        recipe = thaw(self._recipe_toml)
         device = choose_device(recipe.device)
-        facts, diff = describe(self._code, device_name(device))
-        describe_environment(self._connection, self._attempt_id, facts, diff)
-        print(f"lmwb {facts['packages']['lmwb']}  run {self._run.uid}  on {facts['device']}", flush=True)
+        self._describe(device_name(device))
         for position, entry in enumerate(self._stages):
             if entry.outcome != "finished":
-                self._do(recipe, position, entry.id, device)
+                self._do(position, resolved(recipe, position, self._run.folder, self._home), entry.id, recipe, device)
 
-    def _do(self, recipe: Recipe, position: int, stage_id: int, device: Any) -> None:
-        from .stages import compare, train
-        from .stages.context import StageContext
+    def _do_members(self, recipe: Recipe) -> None:
+        """Run the members and compare them, anew in every attempt; needs no torch."""
+        from .experiment import Experiment, make_slots
+        from .recipe import members
 
+        slots = make_slots(recipe)
+        self._describe(f"members, {len(slots)} at a time")
+        wanted = lambda: self._stop.wanted  # noqa: E731
+        experiment = Experiment(self._home, self._run, members.read(self._run.folder), slots, self._recorder, wanted)
+        unfinished = experiment.run()
+        places = {stage.name: position for position, stage in enumerate(recipe.stage)}
+        for entry, stage in zip(self._stages, comparisons(recipe), strict=True):
+            self._do(places.get(stage.name, 0), stage, entry.id, recipe, None)
+        if unfinished is not None:
+            raise TrainingError(unfinished)
+
+    def _describe(self, device: str) -> None:
+        from .environment import describe
+
+        facts, diff = describe(self._code, device)
+        describe_environment(self._connection, self._attempt_id, facts, diff)
+        print(f"lmwb {facts['packages']['lmwb']}  run {self._run.uid}  on {facts['device']}", flush=True)
+
+    def _do(self, position: int, stage: Stage, stage_id: int, recipe: Recipe, device: Any) -> None:
         if self._stop.wanted:
             raise Stopped
-        stage = resolved(recipe, position, self._run.folder, self._home)
-        context = StageContext(
-            stage_id=stage_id,
-            run_folder=self._run.folder,
-            folder=self._run.folder / stage.name,
-            cache=self._home.cache,
-            seed=recipe.seed,
-            device=device,
-            recorder=self._recorder,
-            begin=lambda total, after: begin_stage(self._connection, stage_id, total, self._attempt_id, after),
-            stop_wanted=lambda: self._stop.wanted,
-            tensorboard=recipe.log.tensorboard,
-        )
+        folder = self._run.folder / stage.name
+        events = self._event_files() if recipe.log.tensorboard else None
+
+        def begin(total: int | None, after: int) -> None:
+            begin_stage(self._connection, stage_id, total, self._attempt_id, after)
+            if events is not None:
+                events.open(folder, after)
+
+        place: dict[str, Any] = {
+            "stage_id": stage_id,
+            "run_folder": self._run.folder,
+            "folder": folder,
+            "recorder": self._recorder,
+            "begin": begin,
+            "stop_wanted": lambda: self._stop.wanted,
+        }
         try:
             if isinstance(stage, CompareStage):
-                summary = compare.run(stage, context, self._home, self._run)
+                from .stages import compare
+
+                summary = compare.run(stage, StagePlace(**place), self._home, self._run)
             else:
+                from .stages import train
+
+                context = StageContext(**place, cache=self._home.cache, seed=recipe.seed, device=device)
                 summary = train.run(stage, context)
         except ValueInRecipeError as error:
             raise origins.blame(origins.read(self._run.folder), position, error) from None
+        finally:
+            if events is not None:
+                events.close()
         self._recorder.flush()
         end_stage(self._connection, stage_id, summary)
+
+    def _event_files(self) -> EventFiles:
+        events = EventFiles()
+        self._recorder.also = events.add
+        return events
+
+    def _check_tensorboard(self, recipe: Recipe) -> None:
+        if recipe.log.tensorboard:
+            check_installed(origins.read(self._run.folder))
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ class Recorder:
         self._refused = False
         self._series = SeriesWriter(attempt_id)
         self._connection: sqlite3.Connection | None = None
+        self.also: Callable[[int, int, Mapping[str, float]], None] | None = None
+        """Is given every measurement too: the stage's row id, the step, the values."""
         self._wake = threading.Event()
         self._closing = False
         self._flushing = threading.Lock()
@@ -84,6 +86,8 @@ class Recorder:
 
     def metrics(self, stage_id: int, step: int, values: Mapping[str, float]) -> None:
         """Measurements made at a step; NaN and infinities are kept as they are."""
+        if self.also is not None:
+            self.also(stage_id, step, values)
         if len(self._points) < KEEP_ITEMS:
             self._points.append((stage_id, step, time.time_ns(), dict(values)))
         else:

@@ -6,7 +6,8 @@ library, nothing heavier.
 
 import json
 
-from .load import LoadedRecipe, freeze, load, thaw
+from .frozen import freeze, thaw
+from .load import LoadedRecipe, load
 from .schema import Recipe
 from .shipped import find_recipe, recipe_names, recipe_text
 

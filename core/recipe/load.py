@@ -2,7 +2,6 @@
 
 import copy
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from ..errors import RecipeError
 from ..text import printable
+from .frozen import freeze
 from .keys import STAGE_KEYS, Place
 from .lines import KeyPath, Lines, below, is_list, is_table
 from .members import Axis, Member, axes_of, choices, make_members, plant
@@ -192,28 +192,6 @@ class _Variant:
     def origins(self) -> dict[str, str]:
         """For each value, where it was written."""
         return {dotted(at): self._told.origin(at, self._changes).label for at in paths_in(self._document)}
-
-
-def freeze(recipe: Recipe) -> str:
-    """The complete recipe as TOML; what has no value is left out."""
-    import tomli_w
-
-    return tomli_w.dumps(recipe.model_dump(by_alias=True, exclude_none=True))
-
-
-def thaw(frozen: str) -> Recipe:
-    """A frozen recipe again, without a look at the files that it names.
-
-    Raises:
-        RecipeError: the text is not a recipe of this version of lmwb.
-    """
-    try:
-        return Recipe.model_validate(tomllib.loads(frozen))
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError([f"the frozen recipe is damaged: {printable(str(error))}"]) from None
-    except ValidationError as error:
-        problems = [problem.text for problem in explain(error.errors(include_url=False), flat=False)]
-        raise RecipeError([f"the frozen recipe does not fit this lmwb: {text}" for text in problems]) from None
 
 
 class _Draft:

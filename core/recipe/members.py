@@ -8,16 +8,19 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
+from ..errors import MachineError
 from ..text import printable, shorten
+from .frozen import freeze, thaw
 from .lines import KeyPath, is_list, is_table
 from .overrides import from_the_top, joined, sweep_entries
 from .problems import Problem, describe, quoted
 from .schema import CompareStage, Recipe
 
 MOST_MEMBERS = 1000
+FILE_NAME = "members.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,25 @@ class Member:
     label: str
     recipe: Recipe
     origins: Mapping[str, str]
+
+
+def write(folder: Path, members: Sequence[Member]) -> None:
+    """Keep the members in the folder of the run that has them."""
+    kept = [{"label": each.label, "recipe": freeze(each.recipe), "origins": dict(each.origins)} for each in members]
+    (folder / FILE_NAME).write_text(json.dumps(kept, indent=1), encoding="utf-8")
+
+
+def read(folder: Path) -> list[Member]:
+    """The members kept in a run's folder.
+
+    Raises:
+        MachineError: they are gone.
+    """
+    try:
+        kept = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        return [Member(each["label"], thaw(each["recipe"]), each["origins"]) for each in kept]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MachineError(f"cannot read the run's members in {folder / FILE_NAME}: {error}; start a new run") from None
 
 
 def plant(document: dict[str, Any]) -> None:

@@ -1,0 +1,186 @@
+"""A comparison as text: Markdown to read, CSV and JSON with every digit for other programs."""
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+from .comparison import Comparison, Difference, Row
+
+COLUMNS = (
+    *("label", "n", "seeds", "values", "mean", "deviation", "best"),
+    *("difference", "low", "high", "p", "pairs"),
+    *("parameters", "trained", "trained_percent", "seconds", "seconds_per_step", "peak_bytes", "missing"),
+)
+"""Of CSV; JSON has them as the keys of a row."""
+
+
+def facts(comparison: Comparison) -> dict[str, Any]:
+    """The comparison for JSON."""
+    return {
+        "metric": comparison.metric,
+        "lower_is_better": comparison.lower_is_better,
+        "baseline": comparison.baseline,
+        "rows": [_row_facts(row) for row in comparison.rows],
+    }
+
+
+def as_json(comparison: Comparison) -> str:
+    """One object; what is not finite becomes null."""
+    return json.dumps(_finite(facts(comparison)), indent=2, ensure_ascii=False) + "\n"
+
+
+def as_csv(comparison: Comparison) -> str:
+    """A line for each row under a head; lists have spaces between their entries."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["metric", *COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    for row in comparison.rows:
+        cells = {key: _cell(value, "; " if key == "missing" else " ") for key, value in _row_facts(row).items()}
+        writer.writerow({"metric": comparison.metric, **cells})
+    return text.getvalue()
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """A table with its explanation below."""
+    head = [
+        "",
+        "n",
+        comparison.metric,
+        "best",
+        f"difference to {comparison.baseline}",
+        "p",
+        "trained",
+        "s/step",
+        "time",
+    ]
+    head += ["memory"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in comparison.rows:
+        lines.append([row.label, str(row.n), *score_cells(row), *cost_cells(row)])
+    table = "\n".join("| " + " | ".join(_escaped(cell) for cell in cells) + " |" for cells in lines)
+    return table + "\n\n" + "\n".join(explanation(comparison)) + "\n"
+
+
+def score_cells(row: Row) -> list[str]:
+    """Mean ± deviation, best, difference with its interval, and p."""
+    return [mean_text(row), number(row.best), _difference(row.difference), _p(row.difference)]
+
+
+def cost_cells(row: Row) -> list[str]:
+    """Weights trained, seconds per step, time, and peak memory."""
+    costs = row.costs
+    trained, parameters = costs.get("trained"), costs.get("parameters")
+    share = f" ({100 * trained / parameters:.3g} %)" if trained is not None and parameters else ""
+    return [
+        "–" if trained is None else f"{trained:,.0f}{share}",
+        "–" if "seconds_per_step" not in costs else f"{costs['seconds_per_step']:.3g}",
+        "–" if "seconds" not in costs else _duration(costs["seconds"]),
+        "–" if "peak_bytes" not in costs else f"{costs['peak_bytes'] / 1e6:,.0f} MB",
+    ]
+
+
+def mean_text(row: Row) -> str:
+    """``0.862 ± 0.011``."""
+    return number(row.mean) + ("" if row.deviation is None else f" ± {number(row.deviation)}")
+
+
+def explanation(comparison: Comparison) -> list[str]:
+    """What the table means, and what it has not, in sentences; foreign text."""
+    rows = comparison.rows
+    most = max(row.n for row in rows)
+    if most > 1:
+        said = f"{comparison.metric}: mean ± standard deviation over n seeds"
+    else:
+        said = f"{comparison.metric} of one seed each; nothing is known of how far it scatters"
+    better = "less is better" if comparison.lower_is_better else "more is better"
+    sentences = [f"{said}; {better}."]
+    if most > 1:
+        sentences += [f"{row.label}: one seed." for row in rows if row.n == 1]
+    if any(row.difference and row.difference.p is not None for row in rows):
+        sentences.append("Differences are paired by seed; in brackets the 95 % interval (Student's t), p is two-sided.")
+    sentences += [f"{row.label}: {why}." for row in rows for why in row.missing]
+    return sentences
+
+
+def number(value: float | None) -> str:
+    """A measurement in few digits: ``0.862``, ``12.31``, ``1.2e-05``."""
+    if value is None or math.isnan(value):
+        return "–"
+    if value and (abs(value) >= 1e5 or abs(value) < 5e-4):
+        return f"{value:.1e}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
+
+
+# -- inside ---------------------------------------------------------------------------------------
+
+
+def _difference(difference: Difference | None) -> str:
+    if difference is None:
+        return ""
+    text = f"{_signed(difference.mean)}"
+    if difference.low is None:
+        return text
+    return f"{text} [{_signed(difference.low)}, {_signed(difference.high)}]"
+
+
+def _signed(value: float | None) -> str:
+    text = number(value)
+    return f"+{text}" if value is not None and value >= 0 else text
+
+
+def _p(difference: Difference | None) -> str:
+    if difference is None or difference.p is None:
+        return ""
+    return f"{difference.p:.3f}" if difference.p >= 0.001 else "<.001"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _row_facts(row: Row) -> dict[str, Any]:
+    gap, costs = row.difference, row.costs
+    trained, parameters = costs.get("trained"), costs.get("parameters")
+    return {
+        "label": row.label,
+        "n": row.n,
+        "seeds": list(row.seeds),
+        "values": list(row.values),
+        "mean": row.mean,
+        "deviation": row.deviation,
+        "best": row.best,
+        "difference": gap and gap.mean,
+        "low": gap and gap.low,
+        "high": gap and gap.high,
+        "p": gap and gap.p,
+        "pairs": gap.n if gap else 0,
+        "parameters": parameters,
+        "trained": trained,
+        "trained_percent": 100 * trained / parameters if trained is not None and parameters else None,
+        "seconds": costs.get("seconds"),
+        "seconds_per_step": costs.get("seconds_per_step"),
+        "peak_bytes": costs.get("peak_bytes"),
+        "missing": list(row.missing),
+    }
+
+
+def _cell(value: Any, between: str) -> str:
+    if isinstance(value, list):
+        return between.join(str(each) for each in value)
+    return "" if value is None else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
