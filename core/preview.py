@@ -17,8 +17,8 @@ from .history.tensorboard import check_installed
 from .home import Home
 from .recipe import origins, thaw
 from .recipe.schema import CompareStage, PretrainedModel, Recipe
-from .text import shorten
 from .references import resolved
+from .text import shorten
 
 _EXAMPLES = 3
 _EXAMPLE_CHARACTERS = 240

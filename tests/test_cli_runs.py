@@ -243,7 +243,7 @@ def test_check_shows_what_a_recipe_would_do(folder: Path):
         "train 32  validation 8",
         "steps",
         "parameters",
-        "row 1",
+        "example 1",
         "The text number",
     ):
         assert part in done.stdout

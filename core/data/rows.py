@@ -48,6 +48,8 @@ class Rows:
         """The same for the same rows, and for no others."""
         digest = hashlib.sha256(self.stream.tobytes())
         digest.update(self.bounds.tobytes())
+        if self.documents is not None:
+            digest.update(repr([list(lengths) for lengths in self.documents]).encode())
         if self.learned is not None:
             digest.update(self.learned.tobytes())
         return digest.hexdigest()
@@ -55,8 +57,14 @@ class Rows:
     @property
     def targets(self) -> int:
         """Tokens that are predicted in one pass over all rows."""
-        lost = len(self) if self.documents is None else sum(len(lengths) for lengths in self.documents)
-        return int((self.bounds[:, 1] - self.bounds[:, 0]).sum()) - lost
+        if self.learned is None:
+            lost = len(self) if self.documents is None else sum(len(lengths) for lengths in self.documents)
+            return int((self.bounds[:, 1] - self.bounds[:, 0]).sum()) - lost
+        firsts = self.bounds[:, 0]
+        if self.documents is not None:
+            offsets = [np.cumsum([0, *lengths[:-1]]) for lengths in self.documents]
+            firsts = np.concatenate([first + offset for first, offset in zip(firsts, offsets, strict=True)])
+        return int(self.learned.sum() - self.learned[firsts].sum())  # documents follow each other without gaps
 
 
 @dataclass(frozen=True)
@@ -138,17 +146,23 @@ def _whole_documents(
             split += 1
             pieces.extend(ids[i : i + limit] for i in range(0, len(ids) - 1, block_size))
     pieces = [piece for piece in pieces if len(piece) > 1]
-    packed = [0]
-    lengths: list[list[int]] = []
-    room = 0
-    for piece in pieces:
-        if len(piece) > room or not lengths:
-            lengths.append([])
-            packed.append(packed[-1])
-            room = limit
-        lengths[-1].append(len(piece))
-        packed[-1] += len(piece)
-        room -= len(piece)
     stream = np.concatenate(pieces) if pieces else np.empty(0, np.int32)
-    bounds = np.stack([np.asarray(packed[:-1], np.int64), np.asarray(packed[1:], np.int64)], axis=1)
-    return Packed(Rows(stream, bounds, lengths), split, dropped)
+    return Packed(Rows(stream, *side_by_side([len(piece) for piece in pieces], limit)), split, dropped)
+
+
+def side_by_side(lengths: Sequence[int], limit: int) -> tuple[NDArray[np.int64], list[list[int]]]:
+    """Put pieces into rows of at most `limit` tokens, in order; none of them may be longer.
+
+    Returns:
+        The rows' bounds in the stream of all pieces, (rows, 2), and the lengths of the pieces in each row.
+    """
+    rows: list[list[int]] = []
+    room = 0
+    for length in lengths:
+        if length > room or not rows:
+            rows.append([])
+            room = limit
+        rows[-1].append(length)
+        room -= length
+    ends = np.cumsum([sum(row) for row in rows], dtype=np.int64)
+    return np.stack([np.concatenate([[0], ends[:-1]]).astype(np.int64), ends], axis=1)[: len(rows)], rows

@@ -1,5 +1,6 @@
 """Completing prompts while recording what the model thought of every token."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,7 +42,12 @@ class _Measured:
 
 @torch.inference_mode()
 def complete(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompt: str, settings: Sample, seed: int
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompt: str | Sequence[int],
+    settings: Sample,
+    seed: int,
+    ends: Collection[int | None] | None = None,
 ) -> TokenTrace:
     """Let the model go on from a prompt, up to the end of text, `settings.tokens`, or its longest context.
 
@@ -50,9 +56,10 @@ def complete(
     Args:
         model: a causal language model.
         tokenizer: that belongs to it.
-        prompt: the beginning; may be empty if the tokenizer has a token that texts begin with.
+        prompt: the beginning, as text or as ids; may be empty if the tokenizer has a token that texts begin with.
         settings: how to draw, and how many alternatives to record.
         seed: the same seed draws the same tokens.
+        ends: ids that end the text; the tokenizer's end-of-text token if not given.
 
     Raises:
         ValueError: the model's numbers are not finite.
@@ -60,6 +67,7 @@ def complete(
     model.eval()
     device = next(model.parameters()).device
     given = _prompt_ids(tokenizer, prompt)
+    ends = (cast("int | None", tokenizer.eos_token_id),) if ends is None else ends
     longest = getattr(model.config, "max_position_embeddings", None)
     steps = settings.tokens if longest is None else max(0, min(settings.tokens, longest - len(given)))
     given = given if longest is None else given[-longest:]
@@ -77,14 +85,14 @@ def complete(
         token = _draw(logits[0], settings, random)
         measured.add(logits, token, settings.alternatives)
         generated.append(int(token))
-        if generated[-1] == tokenizer.eos_token_id:
+        if generated[-1] in ends:
             break
         output = model(input_ids=token[None], past_key_values=output.past_key_values, use_cache=True)
     return _trace(tokenizer, given, generated, measured)
 
 
-def _prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> list[int]:
-    ids = cast("list[int]", tokenizer(prompt, verbose=False)["input_ids"])
+def _prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str | Sequence[int]) -> list[int]:
+    ids = cast("list[int]", tokenizer(prompt, verbose=False)["input_ids"]) if isinstance(prompt, str) else list(prompt)
     if not ids:
         first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         ids = [cast("int", first)]

@@ -1,6 +1,14 @@
 """Which task does a training stage's work."""
 
-from ..recipe.schema import CausalStage, ClassificationStage, MaskedStage, RegressionStage, TrainStage
+from ..recipe.schema import (
+    CausalStage,
+    ClassificationStage,
+    ImageStage,
+    InstructionStage,
+    MaskedStage,
+    RegressionStage,
+    TrainStage,
+)
 from .task import Surroundings, Task
 
 
@@ -18,4 +26,12 @@ def task_of(stage: TrainStage, surroundings: Surroundings) -> Task:
         from .labels import LabelTask
 
         return LabelTask(stage, surroundings)
+    if isinstance(stage, InstructionStage):
+        from .instruction import InstructionTask
+
+        return InstructionTask(stage, surroundings)
+    if isinstance(stage, ImageStage):
+        from .images import ImageTask
+
+        return ImageTask(stage, surroundings)
     raise NotImplementedError(stage.objective)

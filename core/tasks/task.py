@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from ..tokens import TokenTrace
 
+LEARNED = ("⟦", "⟧")
+"""What `Task.example` puts around that which is learned, where not all of it is."""
+
 Tell = Callable[[str], None]
 
 
@@ -51,6 +54,7 @@ class Material:
         test: likewise.
         fields: fields of the model's configuration that the data decide, such as `num_labels`.
         counts: what was read, for `lmwb check`: for example {"documents": {"train": 80, "validation": 4}}.
+        details: what else `lmwb check --json` tells.
     """
 
     tokenizer: "PreTrainedTokenizerBase | None"
@@ -59,6 +63,7 @@ class Material:
     test: Mapping[str, Objective] = field(default_factory=dict[str, Objective])
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Task(Protocol):

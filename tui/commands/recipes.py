@@ -150,7 +150,9 @@ def _preview_lines(stage: dict[str, Any]) -> Iterator[str]:
     for note in stage["notes"]:
         yield _row("note", note)
     for number, example in enumerate(stage["examples"], 1):
-        yield _row(f"row {number}", example)
+        yield _row(f"example {number}", example)
+    if stage["details"].get("end_of_turn") is not None:
+        yield _row("", "what stands between ⟦ and ⟧ is learned")
 
 
 def _row(name: str, value: str) -> str:
