@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from .cache import ArrowTable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,6 +46,21 @@ class EncodedRows:
     def take(self, rows: NDArray[np.int64]) -> "EncodedRows":
         """Some of the rows, over the same stream."""
         return EncodedRows(self.stream, self.bounds[rows], self.types)
+
+    @classmethod
+    def of_table(cls, table: ArrowTable) -> "EncodedRows":
+        """The rows of a table with `input_ids` and perhaps `token_type_ids`, without copying them."""
+        stream, bounds = _flat(table, "input_ids")
+        types = _flat(table, "token_type_ids")[0] if "token_type_ids" in table.column_names else None
+        return cls(stream, bounds, types)
+
+    @staticmethod
+    def columns(ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]] | None) -> dict[str, Any]:
+        """The columns of such a table."""
+        found: dict[str, Any] = {"input_ids": pa.array(ids, pa.large_list(pa.int32()))}
+        if types is not None:
+            found["token_type_ids"] = pa.array(types, pa.large_list(pa.uint8()))
+        return found
 
 
 @dataclass(frozen=True)
@@ -144,3 +162,11 @@ def _joined(first: list[int], second: list[int], join: int, limit: int | None) -
         keep = max(room - len(second), min(len(first), room // 2))
         first, second = first[:keep], second[: room - keep]
     return [*first, join, *second]
+
+
+def _flat(table: ArrowTable, column: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """A list column's values, and the first value and end of each row, without copying the values."""
+    chunk = table[column].combine_chunks()
+    chunk = chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk
+    offsets = chunk.offsets.to_numpy()
+    return chunk.values.to_numpy(), np.stack([offsets[:-1], offsets[1:]], axis=1)

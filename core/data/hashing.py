@@ -12,6 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..text import printable
+from .sources import HUB, SourceError, hub_dataset
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -19,6 +22,25 @@ _LARGE = 16 * 2**20
 """Sources of more bytes than this have their hash remembered."""
 _SETTLED = 2.0
 """Seconds after which a file's time of change is trusted: a later change shows in it, however coarse the clock."""
+
+
+def hash_of_named(source: str, key: str, memory: Path) -> str:
+    """Changes when what a recipe names does: a file, a folder, or a dataset on the hub.
+
+    Args:
+        source: as the recipe has it, paths absolute.
+        key: the recipe's key that names it, for messages.
+        memory: a folder that remembers the hashes of large sources; need not exist.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        return str(hub_dataset(source)._fingerprint) if source.startswith(HUB) else hash_of_source(Path(source), memory)
+    except SourceError as error:
+        raise SourceError(str(error), key) from None
+    except OSError as error:
+        raise SourceError(f"cannot read {printable(source)}: {error.strerror}", key) from None
 
 
 def hash_of_source(path: Path, memory: Path) -> str:

@@ -9,19 +9,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from ..text import printable
 from .cache import ArrowTable, RowCache
 from .encoded import EncodedRows, Encoding, TooLong, encode
-from .hashing import hash_of_source, hash_of_tokenizer
+from .hashing import hash_of_named, hash_of_tokenizer
 from .labelled import Examples, LabelSource, read_examples
-from .sources import HUB, SourceError, hub_dataset
+from .sources import SourceError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -78,7 +75,7 @@ class LabelledSource:
         if not source.labelled and too_long == "drop":
             too_long = "truncate"  # every row is to be answered
         key = {
-            "source": self._hash(kept),
+            "source": hash_of_named(source.name, self.key, kept.folder),
             "tokenizer": hash_of_tokenizer(tokenizer),
             "columns": json.dumps([columns.text, columns.pair, columns.label if source.labelled else None]),
             "task": str(source.task),
@@ -99,17 +96,6 @@ class LabelledSource:
         """What is wrong with a source is wrong with the key that names it."""
         return SourceError(str(error), self.key if error.key == "data.train" else error.key)
 
-    def _hash(self, kept: RowCache) -> str:
-        if self.source.name.startswith(HUB):
-            try:
-                return str(hub_dataset(self.source.name)._fingerprint)
-            except SourceError as error:
-                raise self._blamed(error) from None
-        try:
-            return hash_of_source(Path(self.source.name), kept.folder)
-        except OSError as error:
-            raise SourceError(f"cannot read {printable(self.source.name)}: {error.strerror}", self.key) from None
-
     def _encode(self, tokenizer: "PreTrainedTokenizerBase", max_length: int, too_long: TooLong) -> ArrowTable:
         found = self._examples()
         encoding = encode(found.texts, found.pairs, tokenizer, max_length, too_long)
@@ -129,10 +115,8 @@ class LabelledSource:
         columns: dict[str, Any] = {
             "place": pa.array([found.places[i] for i in kept], pa.string()),
             "label": pa.array([None if found.labels is None else found.labels[i] for i in kept], pa.string()),
-            "input_ids": pa.array(encoding.ids, pa.large_list(pa.int32())),
+            **EncodedRows.columns(encoding.ids, encoding.types),
         }
-        if encoding.types is not None:
-            columns["token_type_ids"] = pa.array(encoding.types, pa.large_list(pa.uint8()))
         facts = {"names": None if found.names is None else list(found.names), "notes": notes}
         return pa.table(columns).replace_schema_metadata({_FACTS: json.dumps(facts).encode()})
 
@@ -159,20 +143,10 @@ class LabelledSource:
 def _from_table(table: ArrowTable) -> LabelledRows:
     facts = json.loads((table.schema.metadata or {})[_FACTS])
     labels: list[str | None] = table["label"].to_pylist()
-    stream, bounds = _flat(table, "input_ids")
-    types = _flat(table, "token_type_ids")[0] if "token_type_ids" in table.column_names else None
     return LabelledRows(
-        rows=EncodedRows(stream, bounds, types),
+        rows=EncodedRows.of_table(table),
         places=table["place"].to_pylist(),
         labels=None if None in labels else [label for label in labels if label is not None],
         names=facts["names"],
         notes=facts["notes"],
     )
-
-
-def _flat(table: ArrowTable, column: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """A list column's values, and the first value and end of each row, without copying the values."""
-    chunk = table[column].combine_chunks()
-    chunk = chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk
-    offsets = chunk.offsets.to_numpy()
-    return chunk.values.to_numpy(), np.stack([offsets[:-1], offsets[1:]], axis=1)
