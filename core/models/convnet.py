@@ -71,8 +71,8 @@ class ConvNetClassifier(PreTrainedModel):
         return ImageClassifierOutput(logits=self.classifier(self.dropout(self.convnet(pixel_values))))
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Weights for ReLUs as in He et al. 2015; no offsets."""
+        """Uniform weights of variance 1/(3·inputs), as torch draws them; no offsets."""
         if isinstance(module, nn.Conv2d | nn.Linear):
-            init.kaiming_uniform_(module.weight, nonlinearity="relu")
+            init.kaiming_uniform_(module.weight, a=5**0.5)
             if module.bias is not None:
                 init.zeros_(module.bias)
