@@ -51,7 +51,7 @@ class Difference:
     Attributes:
         n: pairs.
         mean: of own value minus the baseline's.
-        low, high: 95 % confidence interval by Student's t with n − 1 degrees of freedom; None for a single pair, and for
+        low, high: 95 % confidence interval by Student's t with n − 1 degrees of freedom; None for one pair, and for
             values that are not finite.
         p: two-sided, of the paired t test; None as above.
     """

@@ -32,7 +32,7 @@ def run(stage: CompareStage, place: StagePlace, home: Home, run: Run) -> dict[st
             f"{FILE_NAME}.csv": tables.as_csv(comparison),
             f"{FILE_NAME}.json": tables.as_json(comparison),
         }
-        files = [*_write(place, texts), *_draw(stage, place, history, run, comparison)]
+        files = [*_write(place, texts), *_draw(stage, place, history, comparison)]
     for sentence in tables.explanation(comparison):
         place.tell(sentence, kind="comparison")
     for row in comparison.rows:
@@ -50,13 +50,13 @@ def _write(place: StagePlace, texts: Mapping[str, str]) -> list[str]:
     return list(texts)
 
 
-def _draw(stage: CompareStage, place: StagePlace, history: History, run: Run, comparison: Comparison) -> list[str]:
+def _draw(stage: CompareStage, place: StagePlace, history: History, comparison: Comparison) -> list[str]:
     if not stage.figures:
         return []
     from ..figures import draw_all
 
     names: list[str] = []
-    for name, figure in draw_all(history, [run], comparison, stage.stages):
+    for name, figure in draw_all(history, comparison):
         for suffix in stage.figures:
             figure.save(place.folder / f"{name}.{suffix}")
             names.append(f"{name}.{suffix}")
