@@ -1,5 +1,6 @@
 """Models: loaded, or made anew, with the head that an objective needs."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +40,9 @@ HEADS: dict[Head, tuple[str, str, str]] = {
 """By head: transformers' class, its table of architectures, and what people call it."""
 
 Tell = Callable[[str], None]
+
+_NO_HEAD = re.compile(r"Unrecognized configuration class <class '[\w.]*\.(\w+)Config'> for this kind of AutoModel")
+"""What transformers says of an architecture that it has no such head for."""
 
 
 def make_model(
@@ -217,6 +221,9 @@ def auto_class(head: Head) -> Any:
 
 
 def _cannot_load(model: PretrainedModel, head: Head, error: Exception) -> ValueInRecipeError:
+    if match := _NO_HEAD.match(str(error)):
+        reason = f"transformers makes none of its kind, {match[1]}"
+        return ValueInRecipeError("model.from", f"cannot load a {HEADS[head][2]} from '{model.from_}': {reason}")
     return ValueInRecipeError("model.from", f"cannot load a {HEADS[head][2]} from '{model.from_}': {first_line(error)}")
 
 

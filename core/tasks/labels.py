@@ -1,7 +1,5 @@
 """Classes and scores of texts, single or in pairs; GLUE tasks by name."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +12,19 @@ from torch import Tensor, nn
 
 from ..data.cache import RowCache
 from ..data.glue import TASKS, parts_of
-from ..data.hashing import write_atomically
 from ..data.labelled import Columns, LabelSource
 from ..data.labelled_rows import LabelledRows, LabelledSource
 from ..data.labels import Written, class_numbers, described, find_names, scores
 from ..data.sources import HUB
 from ..data.split import draw_rows
-from ..errors import MachineError, ValueInRecipeError
+from ..errors import ValueInRecipeError
 from ..models.loading import Head, longest_context
 from ..recipe.schema import ClassificationStage, PretrainedModel, RegressionStage
 from ..training.evaluation import outputs_of
 from ..training.objectives.labels import Classification, Regression
+from .predictions import write_predictions
 from .task import Material, Surroundings
-from .tokenizers import make_tokenizer
+from .tokenizers import make_tokenizer, padding_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -64,7 +62,7 @@ class LabelTask:
         """Read the texts, make the tokenizer, encode, and turn labels into numbers."""
         sources = self._sources()
         self._tokenizer = make_tokenizer(self._stage, sources["train"].texts, self._around)
-        pad = self._padding(self._tokenizer)
+        pad = padding_id(self._tokenizer, self._around.tell)
         found = {name: self._encoded(source) for name, source in sources.items()}
         values = self._values({name: (sources[name], rows) for name, rows in found.items()})
         parts = {name: _Part(rows, values[name]) for name, rows in found.items()}
@@ -150,7 +148,7 @@ class LabelTask:
         columns = self._columns()
         return {
             part: LabelledSource(
-                LabelSource(source, columns, not part.startswith("predict"), data.task, data.max_rows), key
+                part, LabelSource(source, columns, not part.startswith("predict"), data.task, data.max_rows), key
             )
             for part, (source, key) in named.items()
         }
@@ -169,18 +167,8 @@ class LabelTask:
         kept = RowCache(self._around.cache / "rows", tell)
         rows = source.rows(self._tokenizer, data.max_length, data.too_long, kept)
         for note in rows.notes:
-            tell(f"{source.key}: {note}")
+            tell(f"{source.name}: {note}")
         return rows
-
-    def _padding(self, tokenizer: "PreTrainedTokenizerBase") -> int:
-        """The token that fills short rows; one that serves another purpose if there is none."""
-        if tokenizer.pad_token_id is None:
-            stand_in = tokenizer.eos_token or tokenizer.unk_token
-            if stand_in is None:
-                raise ValueInRecipeError("tokenizer", "the tokenizer has no token to fill short rows with")
-            tokenizer.pad_token = stand_in
-            self._around.tell(f"tokenizer: it has no token for padding; {stand_in} fills short rows")
-        return cast("int", tokenizer.pad_token_id)
 
     def _with_validation(self, parts: dict[str, _Part]) -> dict[str, _Part]:
         """The parts, with a share of the training rows set aside unless validation has a source."""
@@ -280,14 +268,8 @@ class LabelTask:
         for rows, outputs, _ in outputs_of(model, objective, settings.eval_batch_size, device, settings.precision):
             for row, answer in zip(rows, self._answers(outputs.float().cpu()), strict=True):
                 answers[row] = [str(row + 1), places[row], *answer]
-        buffer = io.StringIO(newline="")
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["row", "place", "score"] if self._names is None else ["row", "place", "label", "probability"])
-        writer.writerows(answers)
-        try:
-            write_atomically(file, buffer.getvalue().encode())
-        except OSError as error:
-            raise MachineError(f"cannot write the predictions {file}: {error.strerror}") from None
+        header = ["row", "place", "score"] if self._names is None else ["row", "place", "label", "probability"]
+        write_predictions(file, header, answers)
 
     def _answers(self, outputs: Tensor) -> list[list[str]]:
         if self._names is None:

@@ -15,6 +15,7 @@ from ..recipe.schema import MaskedStage
 from ..text import printable, shorten
 from ..training.objectives.masked import MaskedLM
 from ..training.objectives.masking import Masker
+from .fitting import check_fit
 from .task import Material, Surroundings
 from .texts import read_texts
 from .tokenizers import make_tokenizer
@@ -80,22 +81,14 @@ class MaskedTask:
 
     def check_model(self, model: "PreTrainedModel") -> None:
         """Rows and prompts must not be longer than the model allows, its vocabulary no smaller than the tokenizer's."""
-        longest, block = longest_context(model), self._stage.data.block_size
-        if longest is not None:
-            if block > longest:
+        check_fit(model, self._tokenizer, self._stage.data.block_size)
+        longest = longest_context(model)
+        for number, prompt in enumerate(self.prompts, 1):
+            length = len(gap_ids(self._tokenizer, prompt))
+            if longest is not None and length > longest:
                 raise ValueInRecipeError(
-                    "data.block_size", f"block_size {block} is more than the {longest} tokens that the model takes"
+                    "sample.prompts", f"prompt {number} has {length} tokens, the model takes {longest}"
                 )
-            for number, prompt in enumerate(self.prompts, 1):
-                if (length := len(gap_ids(self._tokenizer, prompt))) > longest:
-                    raise ValueInRecipeError(
-                        "sample.prompts", f"prompt {number} has {length} tokens, the model takes {longest}"
-                    )
-        known = cast("nn.Embedding", model.get_input_embeddings()).num_embeddings
-        if len(self._tokenizer) > known:
-            raise ValueInRecipeError(
-                "tokenizer", f"the tokenizer has {len(self._tokenizer)} tokens, the model knows {known}; leave it out"
-            )
 
     def example(self, row: int) -> str:
         """The row's text, marks included, nothing hidden."""

@@ -3,9 +3,9 @@
 from ..recipe.schema import (
     CausalStage,
     ClassificationStage,
-    ImageStage,
     InstructionStage,
     MaskedStage,
+    MultipleChoiceStage,
     RegressionStage,
     TrainStage,
 )
@@ -30,8 +30,10 @@ def task_of(stage: TrainStage, surroundings: Surroundings) -> Task:
         from .instruction import InstructionTask
 
         return InstructionTask(stage, surroundings)
-    if isinstance(stage, ImageStage):
-        from .images import ImageTask
+    if isinstance(stage, MultipleChoiceStage):
+        from .choices import ChoiceTask
 
-        return ImageTask(stage, surroundings)
-    raise NotImplementedError(stage.objective)
+        return ChoiceTask(stage, surroundings)
+    from .images import ImageTask
+
+    return ImageTask(stage, surroundings)

@@ -1,7 +1,7 @@
 """The tokenizer of a stage: named, brought by the model, trained on the texts, or kept in a checkpoint."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..data.tokenizer import load_tokenizer
 from ..data.tokenizer_training import train_tokenizer
@@ -69,3 +69,18 @@ def _words(
         share = sum(count for word, count in counted.items() if word in vectors) / running
         around.tell(f"words: {share:.2%} of the training texts' {running:,} words have a vector")
     return words_tokenizer(words)
+
+
+def padding_id(tokenizer: "PreTrainedTokenizerBase", tell: Callable[[str], None]) -> int:
+    """The token that fills short rows; if there is none, one that serves another purpose is made it, said aloud.
+
+    Raises:
+        ValueInRecipeError: there is none that could.
+    """
+    if tokenizer.pad_token_id is None:
+        stand_in = tokenizer.eos_token or tokenizer.unk_token
+        if stand_in is None:
+            raise ValueInRecipeError("tokenizer", "the tokenizer has no token to fill short rows with")
+        tokenizer.pad_token = stand_in
+        tell(f"tokenizer: it has no token for padding; {stand_in} fills short rows")
+    return cast("int", tokenizer.pad_token_id)
