@@ -10,7 +10,7 @@ from ..recipe.schema.method import Adapters, Layers, Lora
 from ..training.optimizers import Group, trainable
 from . import adapters, lora
 from .names import find, find_layers
-from .parts import covers, head_weights
+from .parts import covers, head_weights, owner_of
 
 Tell = Callable[[str], None]
 
@@ -69,7 +69,7 @@ class _Adaptation:
                     raise ValueInRecipeError(
                         f"method.{number}.kind", "the model has no head of its own to train; choose layers instead"
                     )
-                if not head:
+                if not head and not any(getattr(each, "head", False) for each in self._methods[:number]):
                     self._tell(f"{method.kind}: the model has no head of its own, so 'head' means nothing here")
                 whole |= set(head)
             for key, pattern in _patterns(number, method):
@@ -96,8 +96,10 @@ class _Adaptation:
             if isinstance(method, Lora)
             else (adapters.why_not, "linear layer")
         )
-        # a layer that an earlier method has adapted is judged below; here it counts as what it was
-        judge = lambda module: None if isinstance(module, _ADAPTED) else why_not(module)  # noqa: E731
+
+        def judge(module: nn.Module) -> str | None:  # what an earlier method has adapted is judged below
+            return None if isinstance(module, _ADAPTED) else why_not(module)
+
         named = {name for pattern in method.targets for name in find_layers(key, pattern, self._modules, judge, wanted)}
         if isinstance(method, Lora):
             named |= {f"{name}.out_proj" for name in named if isinstance(self._modules[name], nn.MultiheadAttention)}
@@ -180,7 +182,7 @@ def _tell_what_is_trained(model: nn.Module, tell: Tell) -> None:
     if count == total:
         tell(f"training all {total:,} weights")
         return
-    owners = list(dict.fromkeys(name.rpartition(".")[0] for name in trained))
+    owners = list(dict.fromkeys(owner_of(name) for name in trained))
     tell(f"training {count:,} of {total:,} weights ({100 * count / total:.3g} %): {_some(owners)}")
 
 

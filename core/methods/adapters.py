@@ -139,7 +139,7 @@ def add_bottleneck(module: nn.Module, size: int) -> None:
     if reason := why_not(module):
         raise ValueError(f"no adapter: the layer {reason}")
     width = module.nf if isinstance(module, Conv1D) else cast("nn.Linear", module).out_features
-    module.__class__ = _CLASSES[type(module)]
+    module.__class__ = _CLASSES[type(module)]  # type: ignore[assignment]
     layer = cast("BottleneckLayer", module)
     layer.bottleneck = Bottleneck(int(width), size, layer.base_weight)
     layer.bottleneck.train(layer.training)

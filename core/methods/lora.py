@@ -231,7 +231,7 @@ def fold(model: nn.Module) -> int:
         before = layer.lora_class
         for name in ("lora", "lora_active", "lora_kept", "lora_class"):
             delattr(layer, name)
-        layer.__class__ = before
+        layer.__class__ = before  # type: ignore[assignment]
     return len(adapted)
 
 

@@ -1,10 +1,14 @@
 """The parts of a model that methods tell apart: its head and its base, its weights and what was added to it."""
 
+import re
 from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
 from ..models.origin import origin_of
+
+ADDED = re.compile(r"\.(lora|bottleneck)\.")
+"""What is in the name of a weight that a method added."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +53,11 @@ def head_weights(model: nn.Module) -> dict[str, nn.Parameter]:
 def covers(module: str, name: str) -> bool:
     """Whether a name is that of a module or of something in it; all are in the model, whose name is empty."""
     return not module or name == module or name.startswith(f"{module}.")
+
+
+def owner_of(weight: str) -> str:
+    """The layer that a weight belongs to: for one that a method added, the layer that it was added to."""
+    return re.split(r"\.(?:lora|bottleneck)\.", weight)[0] if ADDED.search(weight) else weight.rpartition(".")[0]
 
 
 def batch_norms(model: nn.Module) -> "Iterator[tuple[str, nn.Module]]":

@@ -7,7 +7,6 @@ there. A base that is new is stored in `base/`, whole.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,31 +16,30 @@ from torch import Tensor, nn
 
 from ..models.origin import origin_of
 from . import adapters, lora, peft
-from .parts import batch_norms, covers
+from .parts import ADDED, batch_norms, covers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BOTTLENECK_CONFIG, BOTTLENECK_WEIGHTS = "bottleneck_config.json", "bottleneck_model.safetensors"
 BASE = "base"
-_ADDED = re.compile(r"(^|\.)(lora|bottleneck)\.")
 
 
 def is_small(model: nn.Module) -> bool:
     """Whether a model is a base and a little more: layers were added, and something of the base is frozen."""
     added = any(lora.layers(model)) or any(adapters.layers(model))
     return added and any(
-        not weight.requires_grad for name, weight in model.named_parameters() if not _ADDED.search(name)
+        not weight.requires_grad for name, weight in model.named_parameters() if not ADDED.search(name)
     )
 
 
 def small_weights(model: nn.Module) -> dict[str, Tensor]:
     """By name, what must be stored besides the base: what was added, is trained, is new, or changes by itself."""
     new = origin_of(model).new if origin_of(model).source else ()
-    weights = {
+    weights: dict[str, Tensor] = {
         name: weight
         for name, weight in model.named_parameters()
-        if weight.requires_grad or name in new or _ADDED.search(name)
+        if weight.requires_grad or name in new or ADDED.search(name)
     }
     return weights | {
         name: value
@@ -63,7 +61,7 @@ def save_small(model: "PreTrainedModel", folder: Path) -> None:
         save_file(weights, folder / BOTTLENECK_WEIGHTS, {"format": "pt"})
         _write(folder / BOTTLENECK_CONFIG, bottleneck_config(model))
     if origin_of(model).source is None:
-        base = {name: weight for name, weight in model.state_dict().items() if not _ADDED.search(name)}
+        base = {name: weight for name, weight in model.state_dict().items() if not ADDED.search(name)}
         model.save_pretrained(folder / BASE, state_dict=base)
 
 

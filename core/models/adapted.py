@@ -110,17 +110,20 @@ def _base_of(folder: Path) -> str:
 def _head_named(config: Any, otherwise: Head) -> Head:
     """The head of the class that a configuration names."""
     named = (config.architectures or [None])[0]
-    return next((head for head in HEADS if named in _class_names(head, type(config))), otherwise)
+    return _head_with(named, type(config), otherwise)
 
 
 def _head_of(model: "PreTrainedModel", otherwise: Head) -> Head:
-    return next((head for head in HEADS if type(model).__name__ in _class_names(head, type(model.config))), otherwise)
+    return _head_with(type(model).__name__, type(model.config), otherwise)
 
 
-def _class_names(head: Head, config: type[Any]) -> list[str]:
-    mapping = auto_class(head)._model_mapping
-    classes = mapping.get(config, ())
-    return [each.__name__ for each in (classes if isinstance(classes, tuple) else (classes,))]
+def _head_with(named: str | None, config: type[Any], otherwise: Head) -> Head:
+    """The head for which transformers makes a class of that name."""
+    for head in HEADS:
+        classes = auto_class(head)._model_mapping.get(config, ())
+        if named in [each.__name__ for each in (classes if isinstance(classes, tuple) else (classes,))]:
+            return head
+    return otherwise
 
 
 def _with_other_head(found: "PreTrainedModel", head: Head, config: Any) -> tuple["PreTrainedModel", set[str]]:

@@ -17,7 +17,7 @@ def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | N
         methods.save_small(model, folder)
         model.config.architectures = [type(model).__name__]
         model.config.save_pretrained(folder)
-        if model.can_generate() and model.generation_config is not None:
+        if model.can_generate():
             model.generation_config.save_pretrained(folder)
     else:
         model.save_pretrained(folder)

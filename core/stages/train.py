@@ -66,7 +66,8 @@ class _Training:
     def run(self) -> dict[str, Any]:
         self._keeper.check_space()
         if self._after == 0:
-            probe(self._model, self._material.train, self._context.device)
+            adapted = bool(self._stage.method)
+            probe(self._model, self._material.train, self._context.device, self._context.tell, adapted)
         self._context.begin(self._plan.total, self._after)
         self._measurer.progress(self._after)
         if self._after == 0:
