@@ -176,7 +176,9 @@ class Experiment:
         through = len(self._members) - len(self._running) - len(self._waiting)
         phase = ", ".join(working[:_NAMED]) + (f" and {len(working) - _NAMED} more" if len(working) > _NAMED else "")
         speed = self._ended_here / (time.monotonic() - self._began) if self._ended_here else None
-        self._recorder.progress(None, through, len(self._members), phase or "starting", speed)
+        self._recorder.progress(
+            None, through, len(self._members), phase or ("starting" if self._waiting else "comparing"), speed
+        )
 
     def _tell(self, text: str, level: Level = "info") -> None:
         print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)

@@ -155,6 +155,8 @@ class _Attempt:
             if isinstance(stage, CompareStage):
                 from .stages import compare
 
+                if not recipe.has_members:  # a run with members goes on to tell how many are through
+                    self._recorder.progress(stage_id, 0, None, "comparing")
                 summary = compare.run(stage, StagePlace(**place), self._home, self._run)
             else:
                 from .stages import train

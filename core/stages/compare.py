@@ -24,7 +24,6 @@ def run(stage: CompareStage, place: StagePlace, home: Home, run: Run) -> dict[st
         MachineError: the disk does not take it.
     """
     place.begin(None, 0)
-    place.recorder.progress(place.stage_id, 0, None, "comparing")
     with closing(History(home)) as history:
         comparison = compare(outcomes_of(history, [run], stage.stages), stage.metric, stage.baseline)
         texts = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core import runs
 from ...core.errors import ExitCode, UsageError
-from ...core.history.queries import Event, History, Run
+from ...core.history.queries import Event, History, Run, Stage
 from ...core.home import Home
 from ...core.text import printable
 from .. import words
@@ -278,16 +278,31 @@ def ending(run: Run, history: History) -> Iterator[str]:
     for stage in history.stages(run.id):
         if stage.outcome is None:
             continue
+        if stage.kind == "compare":
+            yield from _compared(run, stage)
+            continue
         yield f"  {stage.name:<7} {results(stage.summary)}"
         if "model" in stage.summary:
             yield f"  model   {run.folder / str(stage.summary['model'])}"
     yield f"  folder  {run.folder}"
-    if run.state == "finished":
+    compared = any(stage.kind == "compare" for stage in history.stages(run.id))
+    if run.state == "finished" and compared:
+        yield f"next: lmwb compare {run.uid} · lmwb show {run.uid} · lmwb"
+    elif run.state == "finished":
         yield f"next: lmwb show {run.uid} · lmwb sample {run.uid} · lmwb"
     elif _recipe_is_wrong(run):
         yield "next: mend the recipe, see what it would do with `lmwb check`, and run it again"
     else:
         yield f"next: lmwb resume {run.uid} · lmwb logs {run.uid} · lmwb show {run.uid}"
+
+
+def _compared(run: Run, stage: Stage) -> Iterator[str]:
+    """What a comparison found, and where it is written."""
+    yield f"  {stage.name}: {stage.summary['metric']}"
+    for row in stage.summary["rows"]:
+        deviation = "" if row["deviation"] is None else f" ± {words.number(row['deviation'])}"
+        yield f"    {row['label']:<20} {words.number(row['mean'])}{deviation}  n = {row['n']}"
+    yield f"  tables  {run.folder / stage.name}"
 
 
 def results(summary: dict[str, Any]) -> str:

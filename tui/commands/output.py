@@ -82,5 +82,7 @@ def run_facts(run: Run) -> dict[str, Any]:
         "steps_per_second": run.speed,
         "seconds_left": run.seconds_left,
         "loss": run.loss,
+        "parent": run.uid.rpartition("-")[0] if run.parent_id is not None else None,
+        "member": run.member,
         "folder": str(run.folder),
     }

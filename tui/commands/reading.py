@@ -9,6 +9,8 @@ import typer
 from .options import JsonOption, RunArgument
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...core.history.queries import History, Run
 
 
@@ -21,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
 def runs(
     context: typer.Context,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many, the newest.")] = None,
+    members: Annotated[bool, typer.Option("--members", help="Also list the members of runs with several.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the runs, newest first."""
@@ -28,23 +31,35 @@ def runs(
     from .output import print_json, print_table, run_facts
 
     with closing(History(context.obj)) as history:
-        found = history.runs(limit)
+        found = history.runs(limit, members=False)
+        of = {run.id: history.members(run.id) for run in found}
+    listed = [each for run in found for each in (run, *(of.get(run.id, []) if members else []))]
     if as_json:
-        print_json([run_facts(run) for run in found])
+        print_json([run_facts(run) for run in listed])
         return
     from .. import words
     from .output import notice
 
     rows = [
         (
-            *(run.uid, run.name, run.state, run.stage, f"{run.step}/{run.total}" if run.total else str(run.step)),
-            *(words.number(run.loss), words.moment(run.created_us)),
+            *(run.uid, run.member or run.name, run.state, members_in_words(of.get(run.id, [])) or run.stage),
+            *(f"{run.step}/{run.total}" if run.total else str(run.step), words.number(run.loss)),
+            words.moment(run.created_us),
         )
-        for run in found
+        for run in listed
     ]
     print_table(("run", "name", "state", "stage", "step", "loss", "created"), rows, right=(4, 5))
     if not found:
         notice("no runs yet; `lmwb run quickstart` starts one")
+
+
+def members_in_words(members: "Sequence[Run]") -> str:
+    """How the members of a run stand: ``4 members: 3 finished, 1 failed``; nothing for none."""
+    if not members:
+        return ""
+    states = [run.state for run in members]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return f"{len(members)} member{'s' if len(members) > 1 else ''}: {counts}"
 
 
 def show(context: typer.Context, reference: RunArgument, as_json: JsonOption = False) -> None:

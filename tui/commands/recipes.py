@@ -46,9 +46,12 @@ def check(
         print_json({"ok": False, "problems": list(error.problems)})
         raise typer.Exit(error.exit_code) from None
     if as_json:
-        print_json({"ok": True, "stages": stages, "recipe": loaded.frozen})
+        members = [member.label for member in loaded.members]
+        print_json({"ok": True, "members": members, "stages": stages, "recipe": loaded.frozen})
         return
     print(printable(f"{loaded.recipe.name} is good"))
+    if loaded.members:
+        print(printable(_members_line(loaded)))
     for note in loaded.notes:
         print(printable(note))
     for stage in stages:
@@ -126,6 +129,13 @@ def _preview(loaded: "LoadedRecipe", home: Home) -> list[dict[str, Any]]:
     if "error" in answer:
         raise RecipeError(str(answer["error"]).splitlines())
     return answer["stages"]
+
+
+def _members_line(loaded: "LoadedRecipe") -> str:
+    """How many members there are, the first and the last of them, and whose stages are shown below."""
+    labels = [member.label for member in loaded.members]
+    named = ", ".join(labels) if len(labels) <= 6 else f"{', '.join(labels[:4])}, …, {labels[-1]}"
+    return f"{len(labels)} member{'s' if len(labels) > 1 else ''}: {named}; the first does this:"
 
 
 def _preview_lines(stage: dict[str, Any]) -> Iterator[str]:

@@ -17,6 +17,10 @@ def report_facts(run: Run, history: History) -> dict[str, Any]:
     return {
         **run_facts(run),
         "stages": [_stage_facts(run, stage, history) for stage in history.stages(run.id)],
+        "members": [
+            {**run_facts(member), "results": {stage.name: stage.summary for stage in history.stages(member.id)}}
+            for member in history.members(run.id)
+        ],
         "log": str(log_file(run)),
         "recipe": history.recipe(run.id),
         "environment": history.environment(run.id),
@@ -58,7 +62,7 @@ def last_sample(history: History, stage: Stage) -> SampleEntry | None:
 
 
 def _lines(run: Run, history: History) -> Iterator[str]:
-    yield f"{run.uid}  {run.name}"
+    yield f"{run.uid}  {run.name}" + (f"  {run.member}" if run.member else "")
     told = {"running": f"{run.phase}  {run.step}/{run.total}", "elsewhere": f"on {run.host}"}.get(run.state, "")
     yield _row("state", f"{run.state}  {told}")
     if run.state in ("failed", "died"):
@@ -76,6 +80,11 @@ def _lines(run: Run, history: History) -> Iterator[str]:
         yield _row(
             "ran on", "  ".join(f"{name} {_fact(name, value)}" for name, value in environment.items() if _short(value))
         )
+    if members := history.members(run.id):
+        yield ""
+        yield "members"
+        for member in members:
+            yield _row(member.member or member.uid, _member(member, history))
     for stage in history.stages(run.id):
         yield ""
         yield from _stage_lines(run, stage, history)
@@ -83,7 +92,9 @@ def _lines(run: Run, history: History) -> Iterator[str]:
 
 def _stage_lines(run: Run, stage: Stage, history: History) -> Iterator[str]:
     yield f"stage {stage.name}  ({stage.kind})  {stage.outcome or 'not finished'}"
-    if stage.summary:
+    if stage.kind == "compare":
+        yield from _comparison_lines(run, stage)
+    elif stage.summary:
         yield _row("results", results(stage.summary))
     if "model" in stage.summary:
         yield _row("model", str(run.folder / str(stage.summary["model"])))
@@ -95,6 +106,33 @@ def _stage_lines(run: Run, stage: Stage, history: History) -> Iterator[str]:
         yield _row("checkpoint", f"step {each.step}{best}  {words.size(each.size)}  {each.path}")
     if sample := last_sample(history, stage):
         yield _row("sample", f"step {sample.step}: {shorten(_text(history, sample) or 'the record is damaged', 400)}")
+
+
+def _comparison_lines(run: Run, stage: Stage) -> Iterator[str]:
+    """A line for each row of the comparison, and where it is written."""
+    if not stage.summary:
+        return
+    for row in stage.summary["rows"]:
+        deviation = "" if row["deviation"] is None else f" ± {words.number(row['deviation'])}"
+        seeds = "one seed" if row["n"] == 1 else f"n = {row['n']}"
+        yield _row(str(row["label"]), f"{stage.summary['metric']} {words.number(row['mean'])}{deviation}  ({seeds})")
+    yield _row("written", f"{run.folder / stage.name}: {', '.join(stage.summary['files'])}")
+
+
+def _member(member: Run, history: History) -> str:
+    """A member's state, and its last results or what it does or why it has none."""
+    if member.state in ("starting", "running"):
+        told = f"{member.stage}  {member.step}/{member.total}" if member.total else member.stage
+    elif member.state in ("failed", "died"):
+        told = words.cause(member)
+    else:
+        done = [stage for stage in history.stages(member.id) if stage.summary]
+        told = (
+            results({name: value for name, value in done[-1].summary.items() if isinstance(value, dict)})
+            if done
+            else ""
+        )
+    return f"{member.state:<8} {member.uid}  {told}".rstrip()
 
 
 def _text(history: History, sample: SampleEntry) -> str | None:
