@@ -6,7 +6,6 @@ a cache that cannot be written costs time, never a run.
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .hashing import write_atomically
+from .hashing import replacing, write_atomically
 
 ROWS_VERSION = "1"
 """To be raised when the same source and options give other rows than before."""
@@ -71,9 +70,8 @@ class RowCache:
         file, seal = self.folder / f"{digest}.arrow", self.folder / f"{digest}.json"
         try:
             written = json.loads(seal.read_bytes())["sha256"]
-            with file.open("rb") as stream:
-                if hashlib.file_digest(stream, "sha256").hexdigest() != written:
-                    return None, "the entry was damaged"
+            if _sha256(file) != written:
+                return None, "the entry was damaged"
             with pa.memory_map(str(file)) as mapped:
                 return pa.ipc.open_file(mapped).read_all(), None
         except FileNotFoundError:
@@ -82,12 +80,10 @@ class RowCache:
             return None, "the entry was damaged"
 
     def _write(self, digest: str, table: ArrowTable) -> None:
-        buffer = io.BytesIO()
-        with pa.ipc.new_file(buffer, table.schema) as writer:
-            writer.write_table(table)
-        data = buffer.getvalue()
-        write_atomically(self.folder / f"{digest}.arrow", data)
-        seal = {"sha256": hashlib.sha256(data).hexdigest()}
+        with replacing(self.folder / f"{digest}.arrow") as unfinished:
+            with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+            seal = {"sha256": _sha256(unfinished)}
         write_atomically(self.folder / f"{digest}.json", json.dumps(seal).encode())
 
     def _why(self, record: Path, key: Key) -> str:
@@ -104,6 +100,11 @@ class RowCache:
     def _remember(self, record: Path, key: Key) -> None:
         with suppress(OSError):
             write_atomically(record, json.dumps(dict(key)).encode())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(key: Key) -> str:

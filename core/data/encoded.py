@@ -1,6 +1,6 @@
 """Texts, single or in pairs, as rows of tokens for models that read a row as a whole."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 TooLong = Literal["error", "drop", "truncate"]
 _AT_ONCE = 1000
+
+_Row = tuple[NDArray[np.int32], NDArray[np.uint8] | None]
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,10 @@ class EncodedRows:
         return cls(stream, bounds, types)
 
     @staticmethod
-    def columns(ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]] | None) -> dict[str, Any]:
+    def columns(ids: Sequence[NDArray[np.int32]], types: Sequence[NDArray[np.uint8]] | None) -> dict[str, Any]:
         """The columns of such a table."""
-        found: dict[str, Any] = {"input_ids": pa.array(ids, pa.large_list(pa.int32()))}
-        if types is not None:
-            found["token_type_ids"] = pa.array(types, pa.large_list(pa.uint8()))
-        return found
+        found = {"input_ids": _lists(ids, np.int32)}
+        return found if types is None else {**found, "token_type_ids": _lists(types, np.uint8)}
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Encoding:
         longest: tokens of the longest text.
     """
 
-    ids: list[list[int]]
-    types: list[list[int]] | None
+    ids: list[NDArray[np.int32]]
+    types: list[NDArray[np.uint8]] | None
     kept: list[int]
     long: list[int]
     longest: int
@@ -101,29 +101,25 @@ def encode(
         too_long: longer rows are dropped, or their longer text is cut at the end; with `error` the caller looks at
             `long`.
     """
-    ids: list[list[int]] = []
-    types: list[list[int]] = []
     join = _missing_separator(tokenizer) if pairs is not None else None
-    for start in range(0, len(texts), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        found_ids, found_types = _encode(texts[part], None if pairs is None else pairs[part], tokenizer, join, None)
-        ids += found_ids
-        types += found_types
-    long = [i for i, row in enumerate(ids) if len(row) > max_length]
-    longest = max(map(len, ids), default=0)
-    kept = list(range(len(ids)))
-    if too_long == "truncate" and long:
-        cut_pairs = None if pairs is None else [pairs[i] for i in long]
-        cut_ids, cut_types = _encode([texts[i] for i in long], cut_pairs, tokenizer, join, max_length)
-        for place, i in enumerate(long):
-            ids[i] = cut_ids[place]
-            if types:
-                types[i] = cut_types[place]
+
+    def encoded(rows: Sequence[int], limit: int | None) -> Iterator[_Row]:
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            second = None if pairs is None else [pairs[i] for i in some]
+            yield from _encode([texts[i] for i in some], second, tokenizer, join, limit)
+
+    found = list(encoded(range(len(texts)), None))
+    long = [i for i, (ids, _) in enumerate(found) if len(ids) > max_length]
+    longest = max((len(ids) for ids, _ in found), default=0)
+    kept = list(range(len(found)))
+    if too_long == "truncate":
+        for i, row in zip(long, encoded(long, max_length), strict=True):
+            found[i] = row
     elif too_long == "drop" and long:
-        kept = sorted(set(kept) - set(long))
-        ids = [ids[i] for i in kept]
-        types = [types[i] for i in kept] if types else []
-    return Encoding(ids, types or None, kept, long, longest)
+        kept = sorted({*kept} - {*long})
+    types = [kind for _, kind in (found[i] for i in kept) if kind is not None]
+    return Encoding([found[i][0] for i in kept], types or None, kept, long, longest)
 
 
 def _encode(
@@ -132,19 +128,21 @@ def _encode(
     tokenizer: "PreTrainedTokenizerBase",
     join: int | None,
     limit: int | None,
-) -> tuple[list[list[int]], list[list[int]]]:
-    """Ids and token types (none if the tokenizer tells none) of texts, cut to `limit` if it is given."""
+) -> Iterator[_Row]:
+    """Ids and token types of texts, cut to `limit` if it is given; `join` goes between the texts of a pair."""
     if pairs is not None and join is not None:
-        first, _ = _encode(texts, None, tokenizer, None, None)
-        second, _ = _encode(pairs, None, tokenizer, None, None)
-        return [_joined(a, b, join, limit) for a, b in zip(first, second, strict=True)], []
+        both = (_encode(each, None, tokenizer, None, None) for each in (texts, pairs))
+        for (first, _), (second, _) in zip(*both, strict=True):
+            yield _joined(first, second, join, limit), None
+        return
     cut: dict[str, Any] = {} if limit is None else {"truncation": True, "max_length": limit}
     second_texts = None if pairs is None else list(pairs)
     found = tokenizer(list(texts), second_texts, split_special_tokens=True, verbose=False, **cut)
     if limit is not None and (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
         backend.no_truncation()  # it would be saved with the tokenizer
-    ids = cast("list[list[int]]", found["input_ids"])
-    return ids, cast("list[list[int]]", found.get("token_type_ids", []))
+    kinds = cast("list[list[int]] | None", found.get("token_type_ids"))
+    for i, ids in enumerate(cast("list[list[int]]", found["input_ids"])):
+        yield np.asarray(ids, np.int32), None if kinds is None else np.asarray(kinds[i], np.uint8)
 
 
 def _missing_separator(tokenizer: "PreTrainedTokenizerBase") -> int | None:
@@ -155,13 +153,20 @@ def _missing_separator(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     return cast("int | None", between)
 
 
-def _joined(first: list[int], second: list[int], join: int, limit: int | None) -> list[int]:
+def _joined(first: NDArray[np.int32], second: NDArray[np.int32], join: int, limit: int | None) -> NDArray[np.int32]:
     """Both with a token between them, the longer one cut until they fit."""
     room = None if limit is None else limit - 1
     if room is not None and len(first) + len(second) > room:
         keep = max(room - len(second), min(len(first), room // 2))
         first, second = first[:keep], second[: room - keep]
-    return [*first, join, *second]
+    return np.concatenate([first, np.asarray([join], np.int32), second])
+
+
+def _lists(rows: Sequence[NDArray[Any]], kind: type[np.generic]) -> Any:
+    """Arrays of different lengths as one Arrow column."""
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    return pa.LargeListArray.from_arrays(offsets, np.concatenate([np.empty(0, kind), *rows]).astype(kind))
 
 
 def _flat(table: ArrowTable, column: str) -> tuple[NDArray[Any], NDArray[np.int64]]:

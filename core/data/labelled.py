@@ -91,9 +91,11 @@ def read_examples(source: LabelSource) -> Examples:
             key="data.text",
         )
     if broken:
-        found.notes.append(f"{len(broken):,} lines that break off were left out, the first is line {broken[0]}")
+        found.notes.append(f"lines that break off and were left out: {len(broken):,}, the first is line {broken[0]}")
     if picker is not None and picker.skipped:
-        found.notes.append(f"{len(picker.skipped):,} rows without text were left out, the first at {picker.skipped[0]}")
+        found.notes.append(
+            f"rows without text that were left out: {len(picker.skipped):,}, the first is {picker.skipped[0]}"
+        )
     return found
 
 

@@ -48,8 +48,9 @@ class LabelledRows:
 class LabelledSource:
     """A source whose texts are read when they are needed, and at most once."""
 
-    def __init__(self, source: LabelSource, key: str):
-        """`key` is the recipe's key that names the source."""
+    def __init__(self, name: str, source: LabelSource, key: str):
+        """`name` is the part's, `key` the recipe's key that names the source."""
+        self.name = name
         self.source = source
         self.key = key
         self._examples: Callable[[], Examples] = cache(self._read)
@@ -83,7 +84,7 @@ class LabelledSource:
             "max_length": str(max_length),
             "too_long": too_long,
         }
-        table = kept.get(self.key, source.name, key, lambda: self._encode(tokenizer, max_length, too_long))
+        table = kept.get(self.name, source.name, key, lambda: self._encode(tokenizer, max_length, too_long))
         return _from_table(table)
 
     def _read(self) -> Examples:
@@ -100,7 +101,7 @@ class LabelledSource:
         found = self._examples()
         encoding = encode(found.texts, found.pairs, tokenizer, max_length, too_long)
         notes = [*found.notes, *self._about_long(found, encoding, max_length, too_long)]
-        empty = next((i for i, ids in zip(encoding.kept, encoding.ids, strict=True) if not ids), None)
+        empty = next((i for i, ids in zip(encoding.kept, encoding.ids, strict=True) if not len(ids)), None)
         if empty is not None:
             raise SourceError(
                 f"{printable(self.source.name)}: {printable(found.places[empty])} holds nothing that the tokenizer "
@@ -135,7 +136,7 @@ class LabelledSource:
         return [
             (
                 f"{len(encoding.long):,} of {len(found.texts):,} rows have more than max_length {max_length} tokens "
-                f"(the longest has {encoding.longest:,}) and were {done}, the first at {first}"
+                f"(the longest has {encoding.longest:,}) and were {done}, the first is {first}"
             )
         ]
 

@@ -114,7 +114,7 @@ class ScoreTally(Tally):
     def add(self, loss_sum: float, outputs: Tensor, batch: Batch) -> None:
         """Count a batch."""
         super().add(loss_sum, outputs, batch)
-        self._scores.add(outputs.float().squeeze(-1).cpu().numpy(), batch.targets.cpu().numpy())
+        self._scores.add(outputs.double().squeeze(-1).cpu().numpy(), batch.targets.cpu().numpy())
 
     def figures(self) -> dict[str, float]:
         """Mean squared error, which is the loss, and correlations with the truth."""
