@@ -126,17 +126,32 @@ def _take(folder: Path) -> tuple[list[str], NDArray[np.float32], int]:
 # -- reading ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """How a file is laid out.
+
+    Attributes:
+        header: it begins with a line of counts, as word2vec's do.
+        width: numbers in a line.
+        space_at_end: lines end with a space, as those of word2vec's own tool.
+    """
+
+    header: bool
+    width: int
+    space_at_end: bool
+
+
 def _read(path: Path, key: str) -> tuple[list[str], NDArray[np.float32], int]:
     """Words, matrix, and how many words were passed over since they stand there twice."""
     import pyarrow as pa
 
-    header, width = _shape(path, key)
+    shape = _shape(path, key)
     try:
-        words, matrix = _columns(path, header, width)
+        words, matrix = _columns(path, shape)
     except (pa.ArrowException, UnicodeDecodeError):
-        raise _damage(path, header, width, key) from None
+        raise _damage(path, shape, key) from None
     if not len(matrix) or not np.isfinite(matrix).all():
-        raise _damage(path, header, width, key)
+        raise _damage(path, shape, key)
     first = dict(zip(reversed(words), range(len(words) - 1, -1, -1), strict=True))
     if len(first) == len(words):
         return words, matrix, 0
@@ -144,12 +159,12 @@ def _read(path: Path, key: str) -> tuple[list[str], NDArray[np.float32], int]:
     return [words[row] for row in rows], matrix[rows], len(words) - len(rows)
 
 
-def _columns(path: Path, header: bool, width: int) -> tuple[list[str], NDArray[np.float32]]:
+def _columns(path: Path, shape: _Shape) -> tuple[list[str], NDArray[np.float32]]:
     """Words and matrix, through Arrow's reader of tables, which knows no words with spaces: these come last."""
     import pyarrow as pa
     from pyarrow import csv
 
-    spaced: list[str] = []
+    width, spaced = shape.width, list[str]()
 
     def pass_over(row: Any) -> str:
         if row.actual_columns < row.expected_columns:
@@ -158,15 +173,18 @@ def _columns(path: Path, header: bool, width: int) -> tuple[list[str], NDArray[n
         return "skip"
 
     names = ["word", *map(str, range(width))]
+    end = ["end"] if shape.space_at_end else []
     table = csv.read_csv(
         path,
-        csv.ReadOptions(column_names=names, skip_rows=int(header), block_size=1 << 23),
+        csv.ReadOptions(column_names=names + end, skip_rows=int(shape.header), block_size=1 << 23),
         csv.ParseOptions(delimiter=" ", quote_char=False, double_quote=False, invalid_row_handler=pass_over),
         csv.ConvertOptions(
-            column_types={"word": pa.string(), **dict.fromkeys(names[1:], pa.float32())}, null_values=[]
+            column_types={"word": pa.string(), **dict.fromkeys(names[1:], pa.float32())},
+            include_columns=names,
+            null_values=[],
         ),
     )
-    extra = [line.rsplit(" ", width) for line in sorted(spaced)]
+    extra = [line.rstrip(" ").rsplit(" ", width) for line in sorted(spaced)]
     words = cast("list[str]", table["word"].to_pylist()) + [word for word, *_ in extra]
     matrix = np.empty((len(words), width), np.float32)
     for column in range(width):
@@ -179,31 +197,33 @@ def _columns(path: Path, header: bool, width: int) -> tuple[list[str], NDArray[n
     return words, matrix
 
 
-def _shape(path: Path, key: str) -> tuple[bool, int]:
-    """Whether the file begins with a line of counts, as word2vec's do, and how many numbers most lines have."""
+def _shape(path: Path, key: str) -> _Shape:
+    """What the first lines show; the width is that of most of them."""
     try:
         with _open(path) as file:
-            lines = [line.rstrip() for line in itertools.islice(file, _PROBED_LINES)]
+            lines = [line.rstrip(b"\r\n") for line in itertools.islice(file, _PROBED_LINES)]
     except (EOFError, gzip.BadGzipFile) as error:
         raise ValueInRecipeError(key, f"{printable(str(path))} is damaged: {error}") from None
     counts = lines[0].split(b" ") if lines else []
     header = len(counts) == 2 and all(count.isdigit() for count in counts)
-    widths = Counter(line.count(b" ") for line in lines[int(header) :])
+    rest = lines[int(header) :]
+    space_at_end = sum(line.endswith(b" ") for line in rest) * 2 > len(rest)
+    widths = Counter(line.rstrip(b" ").count(b" ") for line in rest)
     width = int(counts[1]) if header else widths.most_common(1)[0][0] if widths else 0
     if width < 1:
         raise ValueInRecipeError(
             key, f"{printable(str(path))} holds no vectors; each line should be a word and its numbers"
         )
-    return header, width
+    return _Shape(header, width, space_at_end)
 
 
-def _damage(path: Path, header: bool, width: int, key: str) -> ValueInRecipeError:
+def _damage(path: Path, shape: _Shape, key: str) -> ValueInRecipeError:
     """Says which line is to blame, found by reading them one by one."""
-    number = 0
+    number, width = 0, shape.width
     try:
         with _open(path) as file:
             for number, line in enumerate(file, 1):
-                if number == 1 and header:
+                if (number == 1 and shape.header) or not line.strip():
                     continue
                 try:
                     word, *numbers = line.decode().rstrip("\r\n").rstrip(" ").rsplit(" ", width)
