@@ -1,5 +1,6 @@
 """Data order and learning rates are functions of the step."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,46 @@ def test_an_epoch_shows_every_row_once(rows, batch, accumulation, seed):
         assert sorted(row for rows in micro for row in rows) == list(range(rows))
         assert all(len(part) <= batch for part in micro)
     assert plan.total == 2 * plan.steps_per_epoch
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=200),
+    batch=st.integers(1, 8),
+    accumulation=st.integers(1, 3),
+    seed=st.integers(0, 2**62),
+)
+def test_an_epoch_shows_every_row_once_with_bucketing_too(lengths, batch, accumulation, seed):
+    settings = Train(batch_size=batch, gradient_accumulation=accumulation, epochs=2.0)
+    plan = Plan.of(settings, len(lengths), seed, np.array(lengths))
+    for epoch in range(2):
+        steps = range(epoch * plan.steps_per_epoch + 1, (epoch + 1) * plan.steps_per_epoch + 1)
+        micro = [rows for step in steps for rows in plan.micro_batches(step)]
+        assert sorted(row for rows in micro for row in rows) == list(range(len(lengths)))
+        assert all(len(part) <= batch for part in micro)
+
+
+def test_bucketing_pads_little_and_still_changes_order_and_batches_every_epoch():
+    lengths = np.arange(400) % 37 + 1
+    plan = Plan.of(Train(batch_size=8, epochs=3.0), 400, 1, lengths)
+    plain = Plan.of(Train(batch_size=8, epochs=3.0, bucketing=False), 400, 1, lengths)
+
+    def padding(of):
+        batches = [rows for step in range(1, 51) for rows in of.micro_batches(step)]
+        return sum(len(rows) * lengths[rows].max() - lengths[rows].sum() for rows in batches)
+
+    assert padding(plan) < padding(plain) / 5
+    first, second = ([sorted(plan.micro_batches(start + i)[0]) for i in range(50)] for start in (1, 51))
+    assert first != second
+    assert {*map(tuple, first)} != {*map(tuple, second)}
+    mean = [lengths[rows].mean() for rows in first]
+    assert mean != sorted(mean), "short rows do not come first"
+
+
+def test_with_bucketing_the_rows_of_a_step_do_not_depend_on_their_split():
+    lengths = np.arange(100) % 17 + 1
+    together, apart = Plan(100, 8, 1, 10, 1, lengths), Plan(100, 2, 4, 10, 1, lengths)
+    for step in range(1, 11):
+        assert together.micro_batches(step)[0] == [row for part in apart.micro_batches(step) for row in part]
 
 
 @given(rows=st.integers(1, 100), accumulation=st.integers(1, 4))
