@@ -94,6 +94,14 @@ async def test_the_filter_shows_runs_with_all_words_and_escape_drops_it(home: Ho
         assert "quickstart" in shown(pilot)
 
 
+async def test_after_typing_a_filter_the_list_looks_focused(home: Home) -> None:
+    async with running_app(home, (80, 24)) as pilot:
+        await press(pilot, "slash", *"full", "enter")
+        pane = home_screen(pilot).runs
+        assert pane.has_focus
+        assert pane.render_line(0)._segments[0].style.color == pane.palette.accent.color  # type: ignore[union-attr]
+
+
 async def test_a_filter_that_matches_nothing_says_how_to_get_back(home: Home) -> None:
     async with running_app(home) as pilot:
         await press(pilot, "slash", *"zzz")

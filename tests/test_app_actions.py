@@ -16,6 +16,7 @@ from lmwb.tui.actions import ACTIONS, actions_of, bindings_of, shown_key
 from lmwb.tui.app import LmwbApp
 from lmwb.tui.cli import app as command_line
 from lmwb.tui.screens.commands import CommandsScreen
+from lmwb.tui.screens.compare import CompareScreen
 from lmwb.tui.screens.confirm import Confirm
 from lmwb.tui.screens.home import HomeScreen
 from lmwb.tui.screens.recipes import RecipesScreen
@@ -26,6 +27,7 @@ from textual.dom import DOMNode
 SCOPES = {
     "app": LmwbApp,
     "home": HomeScreen,
+    "compare": CompareScreen,
     "recipes": RecipesScreen,
     "commands": CommandsScreen,
     "confirm": Confirm,
@@ -105,7 +107,7 @@ async def test_the_help_screen_shows_every_action_and_its_keys(tmp_path: Path) -
     async with running_app(Home(tmp_path), (120, 100)) as pilot:
         await press(pilot, "question_mark")
         text = shown(pilot)
-        for action in (*actions_of("home"), *actions_of("app"), *actions_of("recipes")):
+        for action in (*actions_of("home"), *actions_of("app"), *actions_of("compare"), *actions_of("recipes")):
             assert action.words in text
             assert " ".join(map(shown_key, action.keys)) in text
             assert action.command is None or action.command in text

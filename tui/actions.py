@@ -10,7 +10,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["app", "home", "recipes", "commands", "confirm"]
+Scope = Literal["app", "home", "compare", "recipes", "commands", "confirm"]
 """Where an action's keys work: everywhere, or on one screen."""
 
 
@@ -39,8 +39,9 @@ class Action:
     footer: bool = False
 
 
-_LISTS: tuple[Scope, ...] = ("home", "recipes", "commands")
+_LISTS: tuple[Scope, ...] = ("home", "compare", "recipes", "commands")
 _HOME: tuple[Scope, ...] = ("home",)
+_CHARTS: tuple[Scope, ...] = ("home", "compare")
 
 ACTIONS: tuple[Action, ...] = (
     # runs
@@ -57,12 +58,25 @@ ACTIONS: tuple[Action, ...] = (
         "lmwb runs",
         True,
     ),
-    # pictures
+    Action("fold", ("space", "enter"), "members", "Show or hide the members of a run", "Runs", _HOME, "lmwb show RUN"),
+    Action("mark", ("m",), "mark", "Mark the selected run, or take its mark away", "Runs", _HOME, footer=True),
+    Action("unmark", ("M",), "no marks", "Take all marks away", "Runs", _HOME),
     Action(
-        "next_metric", ("v",), "metric", "Next metric in the curves", "Curves", _HOME, "lmwb metrics RUN", footer=True
+        "compare",
+        ("c",),
+        "compare",
+        "Compare the marked runs, or the stages of the selected one",
+        "Runs",
+        _HOME,
+        "lmwb compare RUN",
+        footer=True,
     ),
-    Action("previous_metric", ("V",), "metric", "Previous metric in the curves", "Curves", _HOME),
-    Action("log_scale", ("y",), "log y", "Logarithmic or plain y axis", "Curves", _HOME),
+    # pictures
+    Action("next_metric", ("v",), "metric", "Next metric", "Curves", _CHARTS, "lmwb metrics RUN", footer=True),
+    Action("previous_metric", ("V",), "metric", "Previous metric", "Curves", _CHARTS),
+    Action("next_stage", ("right_square_bracket",), "stage", "The next stage", "Curves", _HOME, "lmwb show RUN"),
+    Action("previous_stage", ("left_square_bracket",), "stage", "The stage before", "Curves", _HOME),
+    Action("log_scale", ("y",), "log y", "Logarithmic or plain y axis; fitted or whole range", "Curves", _CHARTS),
     Action("smooth", ("s",), "smooth", "More smoothing, then none again", "Curves", _HOME),
     Action("zoom_in", ("plus", "equals_sign"), "closer", "Half of the x axis", "Curves", _HOME),
     Action("zoom_out", ("minus",), "farther", "Twice as much of the x axis", "Curves", _HOME),
@@ -95,8 +109,8 @@ ACTIONS: tuple[Action, ...] = (
     # moving
     Action("move_up", ("up", "k"), "up", "Up in the focused pane", "Moving", _LISTS),
     Action("move_down", ("down", "j"), "down", "Down in the focused pane", "Moving", _LISTS),
-    Action("move_left", ("left",), "left", "Left: marked step, token, tab", "Moving", _HOME),
-    Action("move_right", ("right",), "right", "Right: marked step, token, tab", "Moving", _HOME),
+    Action("move_left", ("left",), "left", "Left: marked step, token, tab; hide members", "Moving", _HOME),
+    Action("move_right", ("right",), "right", "Right: marked step, token, tab; show members", "Moving", _HOME),
     Action("page_up", ("pageup", "ctrl+b"), "page up", "A page up", "Moving", _LISTS),
     Action("page_down", ("pagedown", "ctrl+f"), "page down", "A page down", "Moving", _LISTS),
     Action("move_first", ("home", "g"), "first", "To the beginning", "Moving", _LISTS),
@@ -120,6 +134,18 @@ ACTIONS: tuple[Action, ...] = (
         _HOME,
         "lmwb show RUN",
     ),
+    # compare
+    Action(
+        "write_figures",
+        ("w",),
+        "pictures",
+        "Draw the comparison into the run's folder",
+        "Compare",
+        ("compare",),
+        "lmwb compare RUN --figures FOLDER",
+        footer=True,
+    ),
+    Action("baseline", ("b",), "baseline", "Take differences to the next row", "Compare", ("compare",), None, True),
     # recipes
     Action(
         "launch",
@@ -131,15 +157,44 @@ ACTIONS: tuple[Action, ...] = (
         "lmwb run RECIPE",
         True,
     ),
+    Action(
+        "change",
+        ("e",),
+        "change",
+        "Change the recipe's values before it is started",
+        "Recipes",
+        ("recipes",),
+        "lmwb run RECIPE --set KEY=VALUE",
+        True,
+    ),
+    Action(
+        "smoke",
+        ("s",),
+        "small",
+        "Make the recipe small, to try it within a minute",
+        "Recipes",
+        ("recipes",),
+        "lmwb run RECIPE --smoke",
+        True,
+    ),
     # the app
     Action("choose", ("enter",), "do it", "Do what is selected", "lmwb", ("commands",), footer=True),
     Action("yes", ("y", "enter"), "yes", "Yes", "lmwb", ("confirm",)),
     Action("no", ("n", "q", "escape"), "no", "No", "lmwb", ("confirm",)),
     Action("theme", ("T",), "theme", "Light or dark", "lmwb", _HOME),
     Action("back", ("escape",), "back", "One step back: zoom, filter", "lmwb", _HOME),
-    Action("close", ("q", "escape"), "back", "Back to the runs", "lmwb", ("recipes", "commands"), footer=True),
     Action(
-        "help", ("?", "f1"), "keys", "All keys and commands", "lmwb", ("home", "recipes"), "lmwb --help", footer=True
+        "close", ("q", "escape"), "back", "Back to the runs", "lmwb", ("compare", "recipes", "commands"), footer=True
+    ),
+    Action(
+        "help",
+        ("?", "f1"),
+        "keys",
+        "All keys and commands",
+        "lmwb",
+        ("home", "compare", "recipes"),
+        "lmwb --help",
+        footer=True,
     ),
     Action("palette", ("ctrl+p",), "palette", "Find a command by typing", "lmwb", ("app",)),
     Action("quit", ("q",), "quit", "Leave; runs go on without the app", "lmwb", _HOME, footer=True),
@@ -149,7 +204,8 @@ ACTIONS: tuple[Action, ...] = (
 _SHOWN = {
     "comma": ",", "full_stop": ".", "less_than_sign": "<", "greater_than_sign": ">", "escape": "esc",
     "pageup": "PgUp", "pagedown": "PgDn", "plus": "+", "equals_sign": "=", "minus": "-", "left_parenthesis": "(",
-    "right_parenthesis": ")", "up": "↑", "down": "↓", "left": "←", "right": "→", "f1": "F1",
+    "right_parenthesis": ")", "left_square_bracket": "[", "right_square_bracket": "]",
+    "up": "↑", "down": "↓", "left": "←", "right": "→", "f1": "F1",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.history.queries import OPEN_STATES, Checkpoint, Event, History, Latest, Run, SampleEntry, Stage
 from ..core.home import Home
 from ..core.text import printable
+from .curve_reader import CurveReader
 
 if TYPE_CHECKING:
     from ..core.history.blocks import Points
@@ -26,8 +27,8 @@ LIST_SECONDS = 2.0
 LOG_BYTES = 200_000
 """How much of the end of a log is shown."""
 
-_CURVE_SHARE = 0.05
-"""Share of the time that may be spent on reading one curve again."""
+MOST_OTHERS = 24
+"""Runs whose curves are drawn beside the selected one's."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,16 @@ class Request:
         metrics: names of the metrics whose curves are shown; groups as in ``loss``: all of ``*/loss``.
         step: the sampling step to show; None for the latest.
         prompt: which of the recipe's prompts.
+        stage: name of the stage to show; None for the present one, or the last.
+        others: row ids of runs whose curves are wanted too.
     """
 
     run_id: int | None = None
     metrics: tuple[str, ...] = ("loss",)
     step: int | None = None
     prompt: int = 0
+    stage: str | None = None
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,12 @@ class Detail:
     Attributes:
         run: the run.
         stages: its stages.
-        metrics: the latest values of the present stage, by metric.
+        stage: the one that is shown; None if it has none, as a run with members.
+        stage_names: the names to choose from: its own, or its members'.
+        stage_name: the one that was chosen.
+        metrics: the latest values of the shown stage, by metric; of a run with members those of a member.
         curves: the points of the metrics that were asked for, by metric.
+        others: the same for other runs, by row id.
         samples: which samples there are.
         sample: the one that is shown, and its tokens.
         trace: None if there is none, or `trouble` says why.
@@ -69,8 +78,12 @@ class Detail:
 
     run: Run
     stages: tuple[Stage, ...] = ()
+    stage: Stage | None = None
+    stage_names: tuple[str, ...] = ()
+    stage_name: str = ""
     metrics: dict[str, Latest] = field(default_factory=dict[str, Latest])
     curves: "dict[str, Points]" = field(default_factory=dict, compare=False)
+    others: "dict[int, dict[str, Points]]" = field(default_factory=dict, compare=False)
     samples: tuple[SampleEntry, ...] = ()
     sample: SampleEntry | None = None
     trace: "TokenTrace | None" = field(default=None, compare=False)
@@ -101,7 +114,7 @@ class Watcher:
         self._version = -1
         self._list_at = 0.0
         self._list_version = -2
-        self._curve_at: dict[tuple[int, str], tuple[int, float]] = {}
+        self._curves = CurveReader()
         self._traces: OrderedDict[int, TokenTrace] = OrderedDict()
         self._log_mark: tuple[int, int, int] | None = None
 
@@ -163,62 +176,70 @@ class Watcher:
         log = self._log(run.folder / "log.txt", known.log)
         if not fresh:
             return known if log is known.log else replace(known, log=log)
-        read = self._read(history, run, request, known)
+        read = self._read(history, runs, run, request, known)
         detail = replace(read, log=log)
-        same = detail.curves is known.curves and detail.trace is known.trace and detail == known
+        same = (
+            detail.curves is known.curves
+            and detail.others is known.others
+            and detail.trace is known.trace
+            and detail == known
+        )
         return known if same else detail
 
-    def _read(self, history: History, run: Run, request: Request, known: Detail) -> Detail:
+    def _read(self, history: History, runs: tuple[Run, ...], run: Run, request: Request, known: Detail) -> Detail:
         """The parts of a detail that come from the history."""
         stages = tuple(history.stages(run.id))
-        stage_id = run.stage_id if run.stage_id is not None else (stages[0].id if stages else None)
         events = known.events + tuple(history.events(run.id, known.events[-1].id if known.events else 0))
         detail = replace(known, run=run, stages=stages, events=events, environment=history.environment(run.id))
-        if stage_id is None:
-            return detail
-        metrics = history.metrics(stage_id)
-        samples = tuple(history.samples(stage_id))
+        others = [other for other in runs if other.id in request.others][:MOST_OTHERS]
+        stages_of = {other.id: tuple(history.stages(other.id)) for other in others}
+        stage = chosen_stage(stages, request.stage, run)
+        names = trained(stages) or next((names for each in stages_of.values() if (names := trained(each))), ())
+        name = stage.name if stage else present_name(names, request.stage, others)
+        detail = replace(detail, stage=stage, stage_names=names, stage_name=name)
+        metrics = history.metrics(stage.id) if stage else {}
+        samples = tuple(history.samples(stage.id)) if stage else ()
         sample = chosen_sample(samples, request)
-        curves, trace, trouble = known.curves, None, ""
+        curves, beside, trace, trouble = known.curves, known.others, None, ""
         try:
-            curves = self._curves(history, stage_id, metrics, request, known.curves)
+            curves = self._curves.read(history, stage.id, metrics, request.metrics) if stage else {}
+            beside, measured = self._beside(history, others, stages_of, request, name)
+            metrics = metrics or measured
             trace = self._trace(history, sample)
         except ValueError as error:  # a damaged block or sample; the rest is still worth seeing
             trouble = str(error)
         return replace(
             detail,
             metrics=metrics,
-            curves=curves,
+            curves=known.curves if same_curves(curves, known.curves) else curves,
+            others=known.others if same_others(beside, known.others) else beside,
             samples=samples,
             sample=sample,
             trace=trace,
-            checkpoints=tuple(history.checkpoints(run, stage_id)),
+            checkpoints=tuple(history.checkpoints(run, stage.id)) if stage else (),
             trouble=trouble,
         )
 
-    def _curves(
+    def _beside(
         self,
         history: History,
-        stage_id: int,
-        metrics: dict[str, Latest],
+        others: list[Run],
+        stages_of: dict[int, tuple[Stage, ...]],
         request: Request,
-        known: "dict[str, Points]",
-    ) -> "dict[str, Points]":
-        """The curves that were asked for; those that have not grown are not read again."""
-        wanted = [name for name in metrics if name.rpartition("/")[2] in request.metrics]
-        curves: dict[str, Points] = {}
-        for name in wanted:
-            key = (stage_id, name)
-            n, not_before = self._curve_at.get(key, (-1, 0.0))
-            if name in known and (n == metrics[name].n or time.monotonic() < not_before):
-                curves[name] = known[name]
+        name: str,
+    ) -> "tuple[dict[int, dict[str, Points]], dict[str, Latest]]":
+        """The curves of other runs, from the stage of the same name where they have it; and what one measured."""
+        beside: dict[int, dict[str, Points]] = {}
+        measured: dict[str, Latest] = {}
+        for other in others:
+            stage = chosen_stage(stages_of[other.id], name, other)
+            if stage is None:
                 continue
-            start = time.monotonic()
-            curves[name] = history.points(stage_id, name)
-            end = time.monotonic()
-            self._curve_at[key] = (metrics[name].n, end + (end - start) / _CURVE_SHARE)
-        same = curves.keys() == known.keys() and all(curves[name] is known[name] for name in curves)
-        return known if same else curves
+            metrics = history.metrics(stage.id)
+            measured = measured or metrics
+            beside[other.id] = self._curves.read(history, stage.id, metrics, request.metrics)
+        self._curves.forget_the_rest()
+        return beside, measured
 
     def _trace(self, history: History, sample: SampleEntry | None) -> "TokenTrace | None":
         if sample is None:
@@ -253,3 +274,35 @@ def chosen_sample(samples: tuple[SampleEntry, ...], request: Request) -> SampleE
     of_prompt = [sample for sample in samples if sample.prompt_index == request.prompt] or list(samples)
     until = [sample for sample in of_prompt if request.step is None or sample.step <= request.step]
     return (until or of_prompt or [None])[-1]
+
+
+def trained(stages: tuple[Stage, ...]) -> tuple[str, ...]:
+    """The names of the stages that have curves: all but comparisons."""
+    return tuple(stage.name for stage in stages if stage.kind != "compare")
+
+
+def chosen_stage(stages: tuple[Stage, ...], name: str | None, run: Run) -> Stage | None:
+    """The stage of that name; else the one that the run works on, or worked on last."""
+    training = [stage for stage in stages if stage.kind != "compare"]
+    named = [stage for stage in training if stage.name == name]
+    present = [stage for stage in training if stage.id == run.stage_id]
+    begun = training[-1:] if run.stage_id is not None else training[:1]
+    return next(iter(named or present or begun), None)
+
+
+def present_name(names: tuple[str, ...], name: str | None, members: list[Run]) -> str:
+    """The chosen stage of a run that only has members: what one of them works on, or else the last."""
+    if name in names:
+        return str(name)
+    going = [member.stage for member in members if member.state in OPEN_STATES and member.stage in names]
+    return going[0] if going else (names or ("",))[-1]
+
+
+def same_curves(a: "dict[str, Points]", b: "dict[str, Points]") -> bool:
+    """They consist of the very same objects."""
+    return a.keys() == b.keys() and all(a[name] is b[name] for name in a)
+
+
+def same_others(a: "dict[int, dict[str, Points]]", b: "dict[int, dict[str, Points]]") -> bool:
+    """They consist of the very same objects."""
+    return a.keys() == b.keys() and all(same_curves(a[run_id], b[run_id]) for run_id in a)

@@ -81,6 +81,26 @@ def cause(run: Run) -> str:
     return f"exit code {run.exit_code}" if run.exit_code is not None else ""
 
 
+_SHORT = {"accuracy": "acc", "perplexity": "ppl", "matthews": "mcc", "spearman": "rho", "pearson": "r"}
+
+
+def short_metric(name: str) -> str:
+    """A metric's name in three letters or so, where there is a common one."""
+    return _SHORT.get(name, name)
+
+
+def spread_of(value: float, deviation: float | None) -> str:
+    """A standard deviation with as many decimals as its mean is written with: ``±.012``, ``±0.3``; empty for none."""
+    if deviation is None:
+        return ""
+    text = number(value)
+    decimals = len(text.partition(".")[2]) if text.replace(".", "").lstrip("-").isdigit() else -1
+    if decimals < 0 or not math.isfinite(deviation):
+        return f"±{number(deviation, 2)}"
+    rounded = f"{deviation:.{decimals}f}"
+    return "±" + (rounded.lstrip("0") if decimals > 1 and rounded.startswith("0.") else rounded)
+
+
 def _signal_name(code: int) -> str:
     try:
         return signal.Signals(code).name

@@ -6,41 +6,39 @@ history says arrives as `Seen`, from a thread; nothing here waits.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.screen import Screen
 from textual.widgets import Input
 
 from ...core.errors import LmwbError
 from ...core.history.queries import OPEN_STATES, Run
 from ...core.home import Home
+from .. import deeds
 from ..actions import bindings_of
 from ..quirks import send_spans_only
 from ..watcher import Detail, Request, Seen
 from ..widgets.bars import KeysBar, TitleBar
 from ..widgets.curves import CurvesPane
 from ..widgets.pane import Pane
-from ..widgets.runs import RunsPane
+from ..widgets.runs import MOST_MARKED, RunsPane
 from ..widgets.samples import SamplesPane
 from ..widgets.texts import DetailsPane, EventsPane, LogPane, RecipePane
+from .beside import company, wanted_beside
 from .board import ALL_TABS, LOWER, Board
-
-if TYPE_CHECKING:
-    from ..app import LmwbApp
+from .panes import PaneScreen
 
 
-class HomeScreen(Screen[None], inherit_bindings=False):
+class HomeScreen(PaneScreen[None], inherit_bindings=False):
     """Runs, curves, tokens, and the text around them."""
 
-    app: "LmwbApp"
     BINDINGS = bindings_of("home")
 
     def __init__(self) -> None:
         super().__init__()
         send_spans_only(self)
         self.request = Request()
+        self._parent_id: int | None = None
         self.title_bar = TitleBar(self.app.home.root)
         self.runs = RunsPane()
         self.curves = CurvesPane()
@@ -65,11 +63,12 @@ class HomeScreen(Screen[None], inherit_bindings=False):
         """The history has changed, or was asked about something else."""
         self.title_bar.show(seen.runs)
         self.runs.show(seen.runs)
+        self._ask_for_others()
         if seen.detail is None or seen.detail.run.id == self.request.run_id:
             self._show_detail(seen.detail)
 
     def _show_detail(self, detail: Detail | None) -> None:
-        self.curves.show(detail)
+        self.curves.show(detail, company(self.runs.runs, self.runs.selected, self.runs.marked))
         self.tokens.show(detail, following=self.request.step is None)
         for pane in self.texts:
             pane.show(detail)
@@ -78,14 +77,55 @@ class HomeScreen(Screen[None], inherit_bindings=False):
 
     @on(RunsPane.Selected)
     def _another_run(self, message: RunsPane.Selected) -> None:
-        run_id = message.run.id if message.run else None
+        run = message.run
         self.curves.mark(None)
-        self._ask(run_id=run_id, step=None)
+        sibling = run is not None and run.parent_id is not None and run.parent_id == self._parent_id
+        self._parent_id = run and (run.parent_id or run.id)
+        stage = self.request.stage if sibling else None
+        self._ask(run_id=run.id if run else None, step=None, stage=stage, others=self._wanted_beside())
 
     def _ask(self, **changes: object) -> None:
         """Want something else from the history."""
         self.request = replace(self.request, **changes)  # type: ignore[arg-type]
         self.app.ask(self.request)
+
+    # -- several runs -----------------------------------------------------------------------------
+
+    def _wanted_beside(self) -> tuple[int, ...]:
+        return wanted_beside(self.runs.runs, self.runs.selected, self.runs.marked)
+
+    def _ask_for_others(self) -> None:
+        if self.request.others != (wanted := self._wanted_beside()):
+            self._ask(others=wanted)
+
+    def action_fold(self) -> None:
+        """Show or hide the members of the selected run."""
+        self.runs.fold()
+
+    def action_mark(self) -> None:
+        """Mark the selected run, or take its mark away; go on to the next."""
+        if not self.runs.mark():
+            self.app.say(f"{MOST_MARKED} runs are marked; more cannot be told apart. M takes all marks away.")
+            return
+        self._ask_for_others()
+        if self.app.seen.detail:
+            self._show_detail(self.app.seen.detail)
+
+    def action_unmark(self) -> None:
+        """Take all marks away."""
+        self.runs.unmark()
+        self._ask_for_others()
+
+    def action_compare(self) -> None:
+        """Compare the marked runs, or the stages of the selected one over its members."""
+        from .compare import CompareScreen
+
+        run = self.runs.selected
+        chosen = [one for one in self.runs.runs if one.id in self.runs.marked] or ([run] if run else [])
+        if chosen:
+            self.app.push_screen(CompareScreen(chosen))
+        else:
+            self.app.say("There is no run to compare.")
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -110,7 +150,7 @@ class HomeScreen(Screen[None], inherit_bindings=False):
             return
         question = "It writes a checkpoint and ends; r goes on with it later."
         if await self.app.push_screen_wait(Confirm("Stop", run.name, question)):
-            await self._carry_out(_stop, run, f"{run.name} writes a checkpoint and stops.")
+            await self._carry_out(deeds.stop, run, f"{run.name} writes a checkpoint and stops.")
 
     @work(name="resume")
     async def action_resume(self) -> None:
@@ -119,7 +159,7 @@ class HomeScreen(Screen[None], inherit_bindings=False):
         if run is None:
             self.app.say("There is no run to resume.")
         else:
-            await self._carry_out(_resume, run, f"{run.name} goes on where it was.")
+            await self._carry_out(deeds.resume, run, f"{run.name} goes on where it was.")
 
     async def _carry_out(self, deed: Callable[[Home, Run], object], run: Run, done: str) -> None:
         """Do something to a run in a thread, and tell how it went."""
@@ -192,6 +232,24 @@ class HomeScreen(Screen[None], inherit_bindings=False):
         self.curves.turn(by)
         self._ask(metrics=self.curves.wanted())
 
+    def action_next_stage(self) -> None:
+        """The next of the run's stages."""
+        self._turn_stage(1)
+
+    def action_previous_stage(self) -> None:
+        """The stage before."""
+        self._turn_stage(-1)
+
+    def _turn_stage(self, by: int) -> None:
+        """Another stage in curves, tokens and details; it begins after the last again."""
+        detail = self.app.seen.detail
+        if detail is None or len(detail.stage_names) < 2:
+            self.app.say("The selected run has one stage only." if detail else "There is no run.")
+            return
+        place = detail.stage_names.index(detail.stage_name) + by
+        self.curves.mark(None)
+        self._ask(stage=detail.stage_names[place % len(detail.stage_names)], step=None)
+
     def action_log_scale(self) -> None:
         """Logarithmic or plain."""
         self.curves.toggle_log()
@@ -253,14 +311,6 @@ class HomeScreen(Screen[None], inherit_bindings=False):
         """The pane that the keys act on."""
         return self.focused if isinstance(self.focused, Pane) else self.runs
 
-    def action_move_up(self) -> None:
-        """Up."""
-        self.focused_pane.move(-1)
-
-    def action_move_down(self) -> None:
-        """Down."""
-        self.focused_pane.move(1)
-
     def action_move_left(self) -> None:
         """Left in the pane, or to the tab on the left."""
         self._sideways(-1)
@@ -278,22 +328,6 @@ class HomeScreen(Screen[None], inherit_bindings=False):
             self._mark(self.curves.step_beside(by))
         else:
             pane.slide(by)
-
-    def action_page_up(self) -> None:
-        """A page up."""
-        self.focused_pane.move(-self.focused_pane.page())
-
-    def action_page_down(self) -> None:
-        """A page down."""
-        self.focused_pane.move(self.focused_pane.page())
-
-    def action_move_first(self) -> None:
-        """To the beginning."""
-        self.focused_pane.move(-(10**9))
-
-    def action_move_last(self) -> None:
-        """To the end."""
-        self.focused_pane.move(10**9)
 
     def action_next_pane(self) -> None:
         """The focus walks on."""
@@ -353,23 +387,6 @@ class HomeScreen(Screen[None], inherit_bindings=False):
         for pane in (self.title_bar, self.query_one(KeysBar), *self.panes.values()):
             pane.repaint()
 
-    def action_help(self) -> None:
-        """All keys."""
-        self.app.open_commands(search=False)
-
     def action_quit(self) -> None:
         """Leave."""
         self.app.exit()
-
-
-def _stop(_: Home, run: Run) -> None:
-    """In a thread: the import is heavy."""
-    from ...core import runs
-
-    runs.stop(run)
-
-
-def _resume(home: Home, run: Run) -> None:
-    from ...core import runs
-
-    runs.resume(home, run)

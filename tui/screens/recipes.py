@@ -1,31 +1,30 @@
 """Recipes to start a run from: those that come with lmwb, and those in the current folder."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.geometry import Size
 from textual.message import Message
-from textual.screen import Screen
+from textual.widgets import Input
 
 from ...core.errors import LmwbError
 from ...core.history.queries import Run
-from ...core.home import Home
 from ...core.text import printable
 from ..actions import bindings_of
+from ..deeds import split_changes, start
 from ..widgets.bars import KeysBar
+from ..widgets.entry import Entry
 from ..widgets.frame import Line, spread, width_of, wrapped
 from ..widgets.pane import Pane
 from ..widgets.texts import toml_lines
-
-if TYPE_CHECKING:
-    from ..app import LmwbApp
+from .panes import PaneScreen
 
 _LARGEST = 200_000
 """Bytes of a recipe that are shown."""
@@ -52,22 +51,13 @@ def find_offers(folder: Path) -> list[Offer]:
     return shipped + [Offer(path.name, path, _text_of(path)) for path in files]
 
 
-def start(home: Home, offer: Offer) -> Run:
-    """Check the recipe and launch a run with it. Takes a moment: for a thread.
-
-    Raises:
-        RecipeError: with everything that is wrong with it.
-        MachineError: the home folder cannot be written to.
-    """
-    import importlib.resources
-
-    from ...core import recipe, runs
-
-    if offer.path is not None:
-        return runs.launch(home, recipe.load(offer.path))
-    resource = importlib.resources.files("lmwb.recipes").joinpath(f"{offer.name}.toml")
-    with importlib.resources.as_file(resource) as path:
-        return runs.launch(home, recipe.load(path))
+def command_of(offer: Offer, changes: str, smoke: bool) -> str:
+    """What starts the same run from a shell."""
+    name = offer.name if offer.path is None else str(offer.path)
+    told = [name, *(["--smoke"] if smoke else [])]
+    for change in split_changes(changes):
+        told += ["--set", change]
+    return shlex.join(["lmwb", "run", *told])
 
 
 class OffersPane(Pane):
@@ -141,7 +131,7 @@ class OfferPane(Pane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._text = ""
+        self._text = self._command = ""
         self._problems: tuple[str, ...] = ()
         self._busy = False
         self._top = 0
@@ -150,6 +140,11 @@ class OfferPane(Pane):
     def show(self, text: str) -> None:
         """Another recipe."""
         self._text, self._problems, self._busy, self._top = text, (), False, 0
+        self.redraw()
+
+    def tell(self, command: str) -> None:
+        """How a shell would start it."""
+        self._command = command
         self.redraw()
 
     def complain(self, problems: Sequence[str]) -> None:
@@ -172,10 +167,10 @@ class OfferPane(Pane):
         return [Segment("checking …", self.palette.accent)] if self._busy else []
 
     def inside(self, size: Size) -> Sequence[Line]:
-        """Problems, then the text."""
+        """How it is started, problems, then the text."""
         width, height = size
         palette = self.palette
-        lines: list[Line] = []
+        lines: list[Line] = [*wrapped(printable(self._command), width - 2, palette.dim, indent=4), []]
         if self._problems:
             lines.append([Segment("This recipe cannot be started:", palette.bad)])
             for problem in self._problems:
@@ -195,10 +190,9 @@ class OfferPane(Pane):
         return [Segment(f"{min(self._top + height, self._length)} of {self._length}", self.palette.dim)]
 
 
-class RecipesScreen(Screen[Run | None], inherit_bindings=False):
-    """Choose a recipe, read it, start it. Gives the run that was started, or None."""
+class RecipesScreen(PaneScreen[Run | None], inherit_bindings=False):
+    """Choose a recipe, read it, change it, start it. Gives the run that was started, or None."""
 
-    app: "LmwbApp"
     BINDINGS = bindings_of("recipes")
     DEFAULT_CSS = """
     RecipesScreen OffersPane { width: 30%; min-width: 24; max-width: 44; }
@@ -209,6 +203,8 @@ class RecipesScreen(Screen[Run | None], inherit_bindings=False):
         super().__init__()
         self._offers = OffersPane()
         self._offer = OfferPane()
+        self._changes = ""
+        self._smoke = False
 
     def compose(self) -> ComposeResult:
         """List and text side by side."""
@@ -225,8 +221,38 @@ class RecipesScreen(Screen[Run | None], inherit_bindings=False):
         self._offers.show(await self.app.in_thread(find_offers, Path()))
 
     def on_offers_pane_selected(self, message: OffersPane.Selected) -> None:
-        """Show its text."""
+        """Show its text, and how it would be started."""
         self._offer.show(message.offer.text)
+        self._tell()
+
+    def _tell(self) -> None:
+        offer = self._offers.selected
+        if offer is not None:
+            self._offer.tell(command_of(offer, self._changes, self._smoke))
+
+    async def action_change(self) -> None:
+        """Type changes to the recipe, as after `--set`."""
+        if not self.query(Entry):
+            self.query_one(KeysBar).display = False
+            entry = Entry("changes, such as  train.lr=1e-4  seeds=[0, 1]", self._changes)
+            await self.mount(entry)
+            self.set_focus(entry)
+
+    @on(Input.Changed)
+    def _changed(self, message: Input.Changed) -> None:
+        self._changes = message.value
+        self._tell()
+
+    @on(Input.Submitted)
+    async def _end_change(self) -> None:
+        await self.query(Entry).remove()
+        self.query_one(KeysBar).display = True
+        self.set_focus(self._offers)
+
+    def action_smoke(self) -> None:
+        """Small, or as it is."""
+        self._smoke = not self._smoke
+        self._tell()
 
     @work(exclusive=True, name="start a run")
     async def action_launch(self) -> None:
@@ -236,39 +262,16 @@ class RecipesScreen(Screen[Run | None], inherit_bindings=False):
             return
         self._offer.wait()
         try:
-            run = await self.app.in_thread(start, self.app.home, offer)
+            run = await self.app.in_thread(start, self.app.home, offer.path, offer.name, self._changes, self._smoke)
         except LmwbError as error:
             self._offer.complain(str(error).split("\n"))
         else:
             self.dismiss(run)
 
     @property
-    def _focused_pane(self) -> Pane:
+    def focused_pane(self) -> Pane:
+        """The list, or the text."""
         return self._offer if self.focused is self._offer else self._offers
-
-    def action_move_up(self) -> None:
-        """Up."""
-        self._focused_pane.move(-1)
-
-    def action_move_down(self) -> None:
-        """Down."""
-        self._focused_pane.move(1)
-
-    def action_page_up(self) -> None:
-        """A page up."""
-        self._focused_pane.move(-self._focused_pane.page())
-
-    def action_page_down(self) -> None:
-        """A page down."""
-        self._focused_pane.move(self._focused_pane.page())
-
-    def action_move_first(self) -> None:
-        """To the beginning."""
-        self._focused_pane.move(-(10**9))
-
-    def action_move_last(self) -> None:
-        """To the end."""
-        self._focused_pane.move(10**9)
 
     def action_next_pane(self) -> None:
         """From the list to the text and back."""
@@ -278,13 +281,12 @@ class RecipesScreen(Screen[Run | None], inherit_bindings=False):
         """From the text to the list and back."""
         self.action_next_pane()
 
-    def action_help(self) -> None:
-        """All keys."""
-        self.app.open_commands(search=False)
-
-    def action_close(self) -> None:
-        """Back to the runs."""
-        self.dismiss(None)
+    async def action_close(self) -> None:
+        """From typing to the list; from there back to the runs."""
+        if self.query(Entry):
+            await self._end_change()
+        else:
+            self.dismiss(None)
 
 
 def _text_of(path: Path) -> str:

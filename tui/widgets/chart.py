@@ -36,6 +36,7 @@ class Chart(Widget, can_focus=True):
         super().__init__(id=id, classes=classes)
         self.view = View()
         self.cursor: float | None = None
+        self.bounds: tuple[float, float] | None = None
         self._empty = empty
         self._ascii_only = ascii_only
         self._series: tuple[Series, ...] = ()
@@ -58,6 +59,7 @@ class Chart(Widget, can_focus=True):
         x_label: str = "",
         x_end: float | None = None,
         duration: bool = False,
+        bounds: tuple[float, float] | None = None,
     ) -> None:
         """Draw these curves from now on. If the view reached to the latest point it goes on doing so.
 
@@ -67,11 +69,13 @@ class Chart(Widget, can_focus=True):
             x_label: what x counts.
             x_end: where x will end, such as the planned number of steps.
             duration: x is in seconds.
+            bounds: the y axis shows this range, of a metric that has one, until `toggle_log` fits it to the data.
         """
         old, new = _last_x(self._series), _last_x(series)
         x0, x1 = self.view.x0, self.view.x1
         if x0 is not None and x1 is not None and old is not None and new is not None and old <= x1 < new:
             self._set_x(new - (x1 - x0), new)
+        self.bounds = bounds
         same = title == self._title and {s.name for s in series} == {s.name for s in self._series}
         self._series = tuple(series)
         self._title, self._x_label, self._x_end, self._duration = title, x_label, x_end, duration
@@ -111,7 +115,7 @@ class Chart(Widget, can_focus=True):
         self._redraw(fit=True)
 
     def toggle_log(self) -> None:
-        """Logarithmic y axis on and off."""
+        """Logarithmic y axis on and off; with `bounds`, one that is fitted to the data."""
         self.view = View(self.view.x0, self.view.x1, log_y=not self.view.log_y)
         self._redraw(fit=True)
 
@@ -175,13 +179,20 @@ class Chart(Widget, can_focus=True):
         elif spans:
             self.refresh(*(Region(x0, y, x1 - x0, 1) for y, x0, x1 in spans))
 
+    def _shown_view(self) -> View:
+        """The view, with the y axis of a metric that has bounds: never logarithmic."""
+        view, bounds = self.view, self.bounds
+        if bounds is None:
+            return view
+        return View(view.x0, view.x1) if view.log_y else View(view.x0, view.x1, *bounds)
+
     def _drawn(self, kept: Frame | None) -> Grid:
         width, height = self.size
         grid = draw(
             self._series,
             width,
             height,
-            self.view,
+            self._shown_view(),
             title=self._title,
             x_label=self._x_label,
             x_end=self._x_end,

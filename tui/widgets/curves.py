@@ -1,5 +1,7 @@
 """The selected run's curves: one group of metrics, or two side by side where there is room."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
@@ -12,20 +14,38 @@ from .frame import Line, cut
 from .pane import Pane
 
 if TYPE_CHECKING:
-    from ...core.history.blocks import Points
     from ..pictures.series import Series
     from ..watcher import Detail
     from .chart import Chart
 
-_FIRST = ("loss", "perplexity", "lr", "gradient_norm", "tokens_per_second")
+_FIRST = (
+    "loss", "accuracy", "matthews", "f1", "spearman", "pearson", "perplexity", "lr", "gradient_norm",
+    "tokens_per_second",
+)  # fmt: skip
 """Groups of metrics that come before the others."""
 
 _SIDE_BY_SIDE = 110
 """From this width on, two charts."""
 
 _SMOOTHING = (0.0, 0.6, 0.9, 0.97)
-_DENSE = 50
-"""Curves with fewer points are never smoothed: validation says what it says."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """How runs beside the selected one are drawn.
+
+    Attributes:
+        names: what each is called, by row id, in the order of the legend; foreign text.
+        colours: the colour of each by row id.
+        mean: draw them pale, with their mean under this name; empty for no mean.
+    """
+
+    names: Mapping[int, str]
+    colours: Mapping[int, int]
+    mean: str = ""
+
+
+_NOBODY = Others({}, {})
 
 
 class CurvesPane(Pane):
@@ -40,6 +60,7 @@ class CurvesPane(Pane):
     def __init__(self, id: str | None = None):
         super().__init__(id=id)
         self._detail: Detail | None = None
+        self._others = _NOBODY
         self._charts: list[Chart] = []
         self._group = "loss"
         self._smoothing = _SMOOTHING[0]
@@ -60,9 +81,9 @@ class CurvesPane(Pane):
         if self._charts and self._charts[1].display != wide:
             self._charts[1].display = wide
 
-    def show(self, detail: "Detail | None") -> None:
-        """Another run, or news of the same."""
-        self._detail = detail
+    def show(self, detail: "Detail | None", others: Others = _NOBODY) -> None:
+        """Another run, or news of the same, and which runs to draw beside it."""
+        self._detail, self._others = detail, others
         self._draw()
 
     def mark(self, step: int | None) -> None:
@@ -124,9 +145,10 @@ class CurvesPane(Pane):
         if self._smoothing:
             told.append(f"smooth {self._smoothing}")
         if self._charts[0].view.log_y:
-            told.append("log y")
+            told.append("fitted y" if self._charts[0].bounds else "log y")
         if self._charts[0].view.x0 is not None:
             told.append("zoomed")
+        told += self._stage_told()
         damaged = sum(points.damaged for points in self._detail.curves.values()) if self._detail else 0
         lost = [Segment(f"{words.count(damaged)} damaged points left out  ", self.palette.bad)] if damaged else []
         return [*lost, Segment(" · ".join(told), self.palette.dim)]
@@ -145,36 +167,62 @@ class CurvesPane(Pane):
         names = {name.rpartition("/")[2] for name in (self._detail.metrics if self._detail else ())}
         return (*(name for name in _FIRST if name in names), *sorted(names.difference(_FIRST)))
 
+    def _stage_told(self) -> list[str]:
+        """Which stage is shown, if there are several."""
+        detail = self._detail
+        if detail is None or len(detail.stage_names) < 2:
+            return []
+        place = detail.stage_names.index(detail.stage_name) + 1
+        return [f"[ ] stage {place} of {len(detail.stage_names)}"]
+
     def _draw(self) -> None:
         """Show the curves, if they are others than those on the screen."""
         detail = self._detail
         curves = detail.curves if detail else {}
-        key = (detail.run.id if detail else None, id(curves), self.wanted(), detail.run.state if detail else None)
+        others = detail.others if detail else {}
+        facts = (detail.run.id, detail.run.state, detail.stage_name) if detail else None
+        key = (facts, id(curves), id(others), self.wanted(), self._others)
         if key == self._drawn:
             return
         self._drawn = key
         self.redraw()
-        self._kept = curves  # while it is kept, no other object can have its id
+        self._kept = curves, others  # while they are kept, no other object can have their ids
         for chart, group in zip(self._charts, (*self.wanted(), ""), strict=False):
-            series = [
-                drawn
-                for name, points in curves.items()
-                if name.rpartition("/")[2] == group
-                for drawn in self._series(name, points)
-            ]
-            chart.show(series, title=group.replace("_", " "), x_label="step", x_end=self._end())
+            series = self._series(group)
+            title = self._titled(group)
+            chart.show(series, title=title, x_label="step", x_end=self._end(), bounds=_bounds(group, series))
 
-    def _series(self, name: str, points: "Points") -> "list[Series]":
-        from ..pictures.series import Series, smoothed
+    def _titled(self, group: str) -> str:
+        """The metric, and of which stage if there are several; foreign text."""
+        several = self._detail is not None and len(self._detail.stage_names) > 1
+        stage = f"{self._detail.stage_name} · " if self._detail and several else ""
+        return stage + group.replace("_", " ")
 
-        origin, _, metric = name.rpartition("/")
-        best = "min" if origin == "validation" and metric in ("loss", "perplexity") else None
-        series = Series(origin, points.steps.astype(float), points.values, 0 if origin == "train" else 1, best)
-        return smoothed(series, self._smoothing if len(series) >= _DENSE else 0.0)
+    def _series(self, group: str) -> "list[Series]":
+        """What one chart shows."""
+        from ..pictures.overlay import RunCurves, one_run, several_runs
+
+        detail = self._detail
+        if detail is None:
+            return []
+        if not detail.others:
+            return one_run(detail.curves, group, self._smoothing)
+        curves = {**detail.others, detail.run.id: detail.curves}
+        order = [run_id for run_id in self._others.names if run_id in curves]
+        runs = [RunCurves(self._others.names[one], self._others.colours[one], curves[one]) for one in order]
+        return several_runs(runs, group, self._smoothing, self._others.mean)
 
     def _end(self) -> float | None:
         """Where the x axis ends: at the planned number of steps, once that is near enough."""
-        run = self._detail.run if self._detail else None
-        if run is None or run.total is None or run.state not in OPEN_STATES or 3 * run.step < run.total:
+        detail = self._detail
+        if detail is None or detail.run.state not in OPEN_STATES:
             return None
-        return run.total
+        run = detail.run
+        present = detail.stage is not None and detail.stage.id == run.stage_id
+        return run.total if present and run.total is not None and 3 * run.step >= run.total else None
+
+
+def _bounds(group: str, series: "list[Series]") -> tuple[float, float] | None:
+    from ..pictures.overlay import bounds
+
+    return bounds(group, series)

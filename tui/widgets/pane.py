@@ -62,12 +62,9 @@ class Picture(Widget, inherit_bindings=False):
             self._paint_strips()
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
-    def on_focus(self) -> None:
-        """Show that keys go here."""
-        self.redraw()
-
-    def on_blur(self) -> None:
-        """Show that keys no longer go here."""
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """Show whether keys go here."""
+        super().watch_has_focus(has_focus)
         self.redraw()
 
     def _paint_strips(self) -> None:

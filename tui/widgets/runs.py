@@ -1,6 +1,5 @@
 """The list of runs: what is running, how far it is, how it ended."""
 
-import time
 from collections.abc import Sequence
 
 from rich.segment import Segment
@@ -11,21 +10,23 @@ from textual.message import Message
 
 from ...core.history.queries import OPEN_STATES, Run
 from ...core.text import printable
-from .. import words
-from ..theme import STATE_GLYPHS, Palette
-from .frame import Line, cut, spread, width_of, wrapped
+from ..family import Entry, arranged, members_of
+from .frame import Line, wrapped
 from .pane import Pane
+from .rows import height as height_of
+from .rows import row
 
-_WIDE = 42
-"""From this width on, a row says when the run was begun."""
+MOST_MARKED = 8
+"""There are no more colours that can be told apart."""
 
 
 class RunsPane(Pane):
-    """The runs, newest first; one of them is selected.
+    """The runs, newest first, members under the run that they belong to; one of them is selected.
 
     Attributes:
         runs: all of them.
         filter: words that must all occur in a run's name, id, stage or state.
+        marked: row ids of the marked runs, by their places in the colours.
     """
 
     title = "Runs"
@@ -41,7 +42,9 @@ class RunsPane(Pane):
         super().__init__(id=id)
         self.runs: tuple[Run, ...] = ()
         self.filter = ""
-        self._shown: list[Run] = []
+        self.marked: dict[int, int] = {}
+        self._entries: list[Entry] = []
+        self._unfolded: dict[int, bool] = {}
         self._selected_id: int | None = None
         self._expected: int | None = None
         self._top = 0
@@ -50,12 +53,18 @@ class RunsPane(Pane):
     @property
     def selected(self) -> Run | None:
         """The selected run."""
-        return next((run for run in self._shown if run.id == self._selected_id), None)
+        return next((entry.run for entry in self._entries if entry.run.id == self._selected_id), None)
+
+    def members(self, run_id: int) -> tuple[Run, ...]:
+        """The members of a run."""
+        return tuple(members_of(self.runs).get(run_id, ()))
 
     def show(self, runs: tuple[Run, ...]) -> None:
         """The history has changed."""
         self.runs = runs
         self._loaded = True
+        known = {run.id for run in runs}
+        self.marked = {run_id: colour for run_id, colour in self.marked.items() if run_id in known}
         self._sift()
 
     def sift(self, words_wanted: str) -> None:
@@ -67,6 +76,7 @@ class RunsPane(Pane):
         """Go to a run."""
         if run_id != self._selected_id:
             self._selected_id = run_id
+            self._unfold_if_open()
             self.post_message(self.Selected(self.selected))
         self.redraw()
 
@@ -74,11 +84,50 @@ class RunsPane(Pane):
         """Go to a run as soon as the history shows it."""
         self._expected = run_id
 
+    def fold(self, unfold: bool | None = None) -> None:
+        """Show or hide the members of the selected run, or of the run that it is a member of."""
+        entry = self._entry()
+        if entry is None:
+            return
+        parent = entry.run.parent_id if entry.member else entry.run.id
+        assert parent is not None
+        now = self._unfolded.get(parent, False) if entry.member or entry.members else None
+        if now is None or now == unfold:
+            return
+        self._unfolded[parent] = not now
+        if entry.member:
+            self.select(parent)
+        self._sift()
+
+    def mark(self) -> bool:
+        """Mark the selected run, or take its mark away; False if there are too many marks."""
+        run = self.selected
+        if run is None:
+            return True
+        if run.id in self.marked:
+            del self.marked[run.id]
+        elif len(self.marked) >= MOST_MARKED:
+            return False
+        else:
+            free = set(range(MOST_MARKED)).difference(self.marked.values())
+            self.marked[run.id] = min(free)
+        self.redraw()
+        return True
+
+    def unmark(self) -> None:
+        """Take all marks away."""
+        self.marked = {}
+        self.redraw()
+
     def move(self, lines: int) -> None:
         """Select a run that is so many runs further down."""
-        if self._shown:
-            place = min(max(self._place() + lines, 0), len(self._shown) - 1)
-            self.select(self._shown[place].id)
+        if self._entries:
+            place = min(max(self._place() + lines, 0), len(self._entries) - 1)
+            self.select(self._entries[place].run.id)
+
+    def slide(self, cells: int) -> None:
+        """Left hides members, right shows them."""
+        self.fold(cells > 0)
 
     def page(self) -> int:
         """As many runs as surely fit."""
@@ -87,9 +136,10 @@ class RunsPane(Pane):
     def on_click(self, event: events.Click) -> None:
         """Select the run under the mouse."""
         line = self._top + event.y - 1
-        for run, height in zip(self._shown, self._heights(), strict=True):
+        for entry in self._entries:
+            height = height_of(entry)
             if 0 <= line < height:
-                self.select(run.id)
+                self.select(entry.run.id)
                 return
             line -= height
 
@@ -98,9 +148,9 @@ class RunsPane(Pane):
     def inside(self, size: Size) -> Sequence[Line]:
         """The rows around the selected one."""
         width, height = size
-        if not self._shown:
+        if not self._entries:
             return self._nothing(width)
-        heights = self._heights()
+        heights = [height_of(entry) for entry in self._entries]
         place = self._place()
         above = sum(heights[:place])
         self._top = min(self._top, above)
@@ -108,9 +158,9 @@ class RunsPane(Pane):
         self._top = max(0, min(self._top, sum(heights) - height))
         lines: list[Line] = []
         position = 0
-        for index, (run, rows) in enumerate(zip(self._shown, heights, strict=True)):
+        for index, (entry, rows) in enumerate(zip(self._entries, heights, strict=True)):
             if position + rows > self._top and position < self._top + height:
-                block = _row(run, width, self.palette, self._bar(index == place))
+                block = row(entry, width, self.palette, self._bar(index == place), self._mark_of(entry.run))
                 lines += block[max(0, self._top - position) :]
             position += rows
             if position >= self._top + height:
@@ -122,38 +172,73 @@ class RunsPane(Pane):
         if self.filter:
             return [
                 Segment("/" + printable(self.filter), self.palette.accent),
-                Segment(f"  {len(self._shown)} of {len(self.runs)}", self.palette.dim),
+                Segment(f"  {len(self._entries)} of {len(self.runs)}", self.palette.dim),
             ]
         return [Segment("/ filter", self.palette.dim)] if self.runs else []
 
     def foot(self) -> Line:
-        """Where in the list we are, if it doesn't fit."""
-        if sum(self._heights()) <= self.size.height - 2:
-            return []
-        return [Segment(f"{self._place() + 1} of {len(self._shown)}", self.palette.dim)]
+        """How many are marked; where in the list we are, if it doesn't fit."""
+        line: Line = []
+        if self.marked:
+            line.append(Segment(f"{len(self.marked)} marked", self.palette.accent))
+        if sum(map(height_of, self._entries)) > self.size.height - 2:
+            line += [Segment("  ")] if line else []
+            line.append(Segment(f"{self._place() + 1} of {len(self._entries)}", self.palette.dim))
+        return line
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _sift(self) -> None:
-        wanted = self.filter.casefold().split()
-        self._shown = [run for run in self.runs if _matches(run, wanted)]
-        if self._expected in [run.id for run in self._shown]:
+        self._arrange()
+        shown = {entry.run.id for entry in self._entries}
+        if self._expected in shown:
             wanted_id, self._expected = self._expected, None
             assert wanted_id is not None
             self.select(wanted_id)
-        elif self._shown and self.selected is None:
-            self._selected_id = self._shown[0].id
-            self.post_message(self.Selected(self.selected))
-        elif not self._shown and self._selected_id is not None:
+        elif self._entries and self._selected_id not in shown:
+            self._select_instead()
+        elif not self._entries and self._selected_id is not None:
             self._selected_id = None
             self.post_message(self.Selected(None))
+        else:
+            self._unfold_if_open()
         self.redraw()
 
-    def _place(self) -> int:
-        return next((place for place, run in enumerate(self._shown) if run.id == self._selected_id), 0)
+    def _arrange(self) -> None:
+        self._entries = arranged(self.runs, self.filter.casefold().split(), self._unfolded)
 
-    def _heights(self) -> list[int]:
-        return [2 if _second_line(run) else 1 for run in self._shown]
+    def _select_instead(self) -> None:
+        """The selected run is not shown: go to the run that it is a member of, or else to the first."""
+        parent = next((run.parent_id for run in self.runs if run.id == self._selected_id), None)
+        shown = {entry.run.id for entry in self._entries}
+        self._selected_id = parent if parent in shown else self._entries[0].run.id
+        self._unfold_if_open()
+        self.post_message(self.Selected(self.selected))
+
+    def _unfold_if_open(self) -> None:
+        """Whoever comes to a run whose members are at work sees them, unless they were folded before."""
+        entry = self._entry()
+        if entry and entry.members and entry.run.state in OPEN_STATES and entry.run.id not in self._unfolded:
+            self._unfolded[entry.run.id] = True
+            self._arrange()
+
+    def _entry(self) -> Entry | None:
+        return next((entry for entry in self._entries if entry.run.id == self._selected_id), None)
+
+    def _place(self) -> int:
+        return next((place for place, entry in enumerate(self._entries) if entry.run.id == self._selected_id), 0)
+
+    def _mark_of(self, run: Run) -> Segment | None:
+        """The sign and colour that the run has in charts."""
+        colour = self.marked.get(run.id)
+        if colour is None:
+            return None
+        from ..pictures.chart import marker
+        from ..pictures.colours import series_colour
+        from ..pictures.ink import colour_depth
+
+        depth = colour_depth(no_color=self.app.no_color)
+        return Segment(marker(colour), Style(color=series_colour(colour, depth, self.palette.dark)))
 
     def _bar(self, selected: bool) -> Line:
         """The row's left edge, in the row's background."""
@@ -170,88 +255,3 @@ class RunsPane(Pane):
         else:
             advice = "No runs yet. Press n to start one from a recipe."
         return [[], *([Segment(" "), *line] for line in wrapped(advice, width - 2, self.palette.dim))]
-
-
-def _matches(run: Run, wanted: Sequence[str]) -> bool:
-    text = f"{run.name} {run.uid} {run.state} {run.stage}".casefold()
-    return all(word in text for word in wanted)
-
-
-def _second_line(run: Run) -> bool:
-    return run.state in OPEN_STATES or run.state in ("failed", "died")
-
-
-def _row(run: Run, width: int, palette: Palette, bar: Line) -> list[Line]:
-    """A run's one or two lines."""
-    background = Style(bgcolor=bar[0].style.bgcolor) if bar[0].style else Style()
-    state = palette.of_state(run.state)
-    over = run.state not in OPEN_STATES
-    name = [Segment(printable(run.name), palette.strong if bar[0].style else palette.text)]
-    first = spread(
-        [Segment(f"{STATE_GLYPHS[run.state]} ", state), *name], _figures(run, width, palette, over), width - 2
-    )
-    lines = [[*bar, *_on(first, background), Segment(" ", background)]]
-    if _second_line(run):
-        second = _told(run, palette) if over else _going(run, palette, width - 4)
-        second = cut([Segment("  "), *second], width - 2)
-        lines.append([*bar, *_on(second, background), Segment(" " * (width - 1 - width_of(second)), background)])
-    return lines
-
-
-def _on(line: Line, background: Style) -> Line:
-    return [Segment(text, style + background if style else background) for text, style, _ in line]
-
-
-def _figures(run: Run, width: int, palette: Palette, over: bool) -> Line:
-    """The right end of the first line."""
-    if run.state == "finished":
-        figures = (
-            [Segment("loss ", palette.dim), Segment(words.number(run.loss), palette.text)]
-            if run.loss is not None
-            else []
-        )
-    else:
-        figures = [Segment(_progress(run), palette.dim if over else palette.text)]
-    if width >= _WIDE:
-        begun = time.strftime("%d %b %H:%M", time.localtime(run.created_us / 1e6))
-        figures += [Segment(f"   {begun}", palette.dim)]
-    return figures
-
-
-def _progress(run: Run) -> str:
-    if run.total is None:
-        return str(run.step) if run.step else ""
-    return f"{run.step}/{run.total}"
-
-
-def _going(run: Run, palette: Palette, width: int) -> Line:
-    """What an open run does: loss, speed and time left; without the speed where there is no room for all."""
-    pace, left = _pace(run, palette), _left(run, palette)
-    if width_of(pace) + width_of(left) + 1 > width:
-        pace = pace[:2]
-    return spread(pace, left, width)
-
-
-def _pace(run: Run, palette: Palette) -> Line:
-    """Loss and speed, or what the run does instead."""
-    if run.state == "elsewhere":
-        return [Segment(f"on {printable(run.host)}", palette.dim)]
-    if run.state == "starting" or not run.step:
-        return [Segment(f"{printable(run.phase) or 'starting'} …", palette.dim)]
-    line: Line = []
-    if run.loss is not None:
-        line = [Segment("loss ", palette.dim), Segment(words.number(run.loss), palette.text)]
-    if run.phase not in ("", "training"):
-        return [*line, Segment(f"  {printable(run.phase)} …", palette.dim)]
-    return [*line, Segment(f"  {words.number(run.speed, 2)}/s", palette.dim)] if run.speed else line
-
-
-def _left(run: Run, palette: Palette) -> Line:
-    if run.seconds_left is None:
-        return []
-    return [Segment(f"{words.duration(run.seconds_left)} left", palette.dim)]
-
-
-def _told(run: Run, palette: Palette) -> Line:
-    """How it ended, badly."""
-    return [Segment(f"{run.state}: ", palette.of_state(run.state)), Segment(printable(words.cause(run)), palette.dim)]
