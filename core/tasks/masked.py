@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import pyarrow as pa
 from torch import nn
 
 from ..data.blocks import framed_blocks
+from ..data.cache import ArrowTable, RowCache
 from ..data.encoded import EncodedRows
+from ..data.hashing import hash_of_texts, hash_of_tokenizer
 from ..decoding.filling import GAP, fill, gap_ids
 from ..errors import ValueInRecipeError
 from ..models.loading import Head, longest_context
@@ -131,7 +134,19 @@ class MaskedTask:
             raise ValueInRecipeError(
                 "data.block_size", f"the tokenizer's own marks are {marks} tokens; block_size must be more than that"
             )
-        rows = framed_blocks(documents, self._tokenizer, block_size)
+        source = getattr(self._stage.data, key.removeprefix("data."))
+        made_from = {
+            "texts": hash_of_texts(documents),
+            "tokenizer": hash_of_tokenizer(self._tokenizer),
+            "block_size": str(block_size),
+        }
+
+        def make() -> ArrowTable:
+            rows = framed_blocks(documents, self._tokenizer, block_size)
+            return pa.table(EncodedRows.columns([rows.tokens(row) for row in range(len(rows))], None))
+
+        kept = RowCache(self._around.cache / "rows", self._around.tell)
+        rows = EncodedRows.of_table(kept.get(key, str(source), made_from, make))
         if len(rows) == 0:
             raise ValueInRecipeError(key, "the texts hold no tokens")
         return rows
