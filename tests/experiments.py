@@ -22,7 +22,7 @@ def make_experiment(
     curves: bool = False,
     extra: Mapping[str, object] | None = None,
 ) -> None:
-    """A finished experiment with a stage for each strategy and a member for each seed; None for a member that failed."""
+    """A finished experiment: a stage for each strategy, a member for each seed; None where a member failed."""
     with contextlib.closing(open_database(home)) as connection:
         name = uid.rpartition("-")[0]
         parent = create_run(connection, uid, name, f"name = '{name}'", [])
@@ -69,5 +69,8 @@ def _record(home: Home, run_id: int, attempt: int, stage_id: int, accuracy: floa
             recorder.metrics(stage_id, step, {"train/loss": loss, "train/lr": rate})
             if step % 6 == 0:
                 shape = 1 - math.exp(-step / 15)
-                figures = {"validation/loss": loss + 0.1, "validation/accuracy": 0.5 + (accuracy - 0.5) * shape + wave / 4}
+                figures = {
+                    "validation/loss": loss + 0.1,
+                    "validation/accuracy": 0.5 + (accuracy - 0.5) * shape + wave / 4,
+                }
                 recorder.metrics(stage_id, step, figures)
