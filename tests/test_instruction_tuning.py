@@ -118,7 +118,7 @@ def test_one_in_a_hundred_may_be_too_long(tmp_path):
         (
             [{"text": "### Frage: a ### Antwort: b"}] * 7,
             {},
-            r"no example is left.*: 7 examples .* left out: rows 1, 2, 3, 4, 5 and 2 more. Row 1 reads: ### Frage: a ###",
+            r"no example is left.*: 7 examples .*: rows 1, 2, 3, 4, 5 and 2 more. Row 1 reads: ### Frage: a ###",
         ),
         (
             [{"text": "### Human:" + " the cat" * 200 + "### Assistant: b"}] * 3,
