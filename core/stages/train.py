@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..errors import Stopped, ValueInRecipeError
-from ..methods import adapt
+from ..methods import adapt, update_spectrum
 from ..models.loading import make_model
 from ..recipe.schema import TrainStage
 from ..tasks.registry import task_of
@@ -183,6 +183,8 @@ class _Training:
         if self._facts.first:
             results |= {f"{part}/before": figures for part, figures in self._facts.first.items()}
         results |= self._figures("validation") | self._figures("test")
+        if spectrum := update_spectrum(self._model):
+            results["spectrum"] = spectrum
         results |= self._task.finish(self._model, self._context.folder)
         self._context.tell(f"done: the weights of step {chosen} are in {target}", last, "finished")
         return results

@@ -108,11 +108,8 @@ class _Probe:
     def _alive(self) -> list[str]:
         dead = [name for name, weight in self._trained.items() if _is_dead(weight)]
         silent = [name for name in dead if self._trained[name].grad is None]
-        leaks = [
-            name
-            for name, weight in self._model.named_parameters()
-            if weight.grad is not None and not weight.requires_grad
-        ]
+        weights = dict(self._model.named_parameters())
+        leaks = [name for name, weight in weights.items() if weight.grad is not None and name not in self._trained]
         if leaks:
             raise TrainingError(f"'{leaks[0]}' is frozen and gets a gradient all the same")
         if dead and self._adapted:
