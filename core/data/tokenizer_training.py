@@ -174,10 +174,12 @@ def train_unigram(documents: Iterable[str], settings: UnigramTokenizer) -> "PreT
     try:
         inner.train_from_iterator(documents, trainer)
     except Exception as error:
-        raise ValueInRecipeError("tokenizer.vocab_size", f"Unigram cannot be trained on these texts: {error}") from None
+        size = f"{settings.vocab_size:,} tokens"
+        raise ValueInRecipeError(
+            "tokenizer.vocab_size", f"these texts give no Unigram of {size}: {error}; try another size"
+        ) from None
     model = json.loads(inner.to_str())["model"]
     vocabulary = [*((token, 0.0) for token in specials.tokens), *_in_order(model["vocab"], specials.tokens)]
-    _make_room(settings.vocab_size, len(vocabulary), "the letters of the texts")
     inner.model = models.Unigram(vocabulary, specials.tokens.index(specials.roles["unk"]), False)
     inner.add_special_tokens(_added(specials, takes_space=True))
     return _finished(inner, specials)
