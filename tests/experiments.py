@@ -22,7 +22,7 @@ def make_experiment(
     curves: bool = False,
     extra: Mapping[str, object] | None = None,
 ) -> None:
-    """A finished experiment: a stage for each strategy, a member for each seed; None where a member failed."""
+    """A finished experiment: a stage for each strategy, a member for each seed; None where one failed."""
     with contextlib.closing(open_database(home)) as connection:
         name = uid.rpartition("-")[0]
         parent = create_run(connection, uid, name, f"name = '{name}'", [])

@@ -104,7 +104,7 @@ def state_of(folder: Path) -> Any:
 
 
 def expected_bytes(stored: int, trained: int, settings: Train) -> int:
-    """About what one checkpoint takes on disk: stored weights in float32 and the optimiser's memory of those trained."""
+    """About what one checkpoint takes on disk: weights in float32, and the optimiser's memory of those trained."""
     memory = {"adamw": 2, "sgd": int(settings.momentum > 0)}[settings.optimizer]
     return 4 * (stored + trained * memory)
 
