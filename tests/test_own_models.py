@@ -146,7 +146,9 @@ def test_an_outline_has_the_same_shapes_and_no_weights(model):
 
 def test_vectors_that_are_not_trained_stay_frozen_when_loaded(tmp_path):
     for model in (ENCODER, BagModel()):
-        made = build(model.model_copy(update={"train_embeddings": False}))
+        said = []
+        made = build(model.model_copy(update={"train_embeddings": False}), tell=said.append)
+        assert said == ["embeddings: the words' vectors are random and stay so; train them, or name a file"]
         frozen = [name for name, weight in made.named_parameters() if not weight.requires_grad]
         assert frozen == [f"{made.base_model_prefix}.embeddings.weight"]
         made.save_pretrained(tmp_path / model.kind)

@@ -62,6 +62,8 @@ def new_model(
     made = _bag(common) if isinstance(model, BagModel) else _encoder(model, common)
     if vectors is not None:
         _take_vectors(made, tokenizer, vectors, tell)
+    elif not model.train_embeddings:
+        tell("embeddings: the words' vectors are random and stay so; train them, or name a file")
     return made
 
 
