@@ -263,10 +263,11 @@ def _metric(finished: Sequence[Outcome], wish: str | None) -> str:
     return min(common, key=lambda name: _rank(name, common.index(name)))
 
 
-def _rank(name: str, position: int) -> tuple[int, int, int]:
+def _rank(name: str, position: int) -> tuple[int, int, int, int]:
+    """Test before validation, each before its variants such as ``test-mismatched``."""
     part, _, figure = name.rpartition("/")
     order = {"accuracy": 0, "loss": 2}.get(figure, 1)
-    return _PARTS.index(part.split("-")[0]), order, position
+    return _PARTS.index(part.split("-")[0]), int(part not in _PARTS), order, position
 
 
 def _baseline(outcomes: Sequence[Outcome], labels: Sequence[str], wish: str | None) -> str:

@@ -99,7 +99,7 @@ def explanation(comparison: Comparison) -> list[str]:
     if most > 1:
         sentences += [f"{row.label}: one seed." for row in rows if row.n == 1]
     if any(row.difference and row.difference.p is not None for row in rows):
-        sentences.append("Differences are paired by seed; in brackets the 95 % interval (Student's t), p is two-sided.")
+        sentences.append("Differences pair up seeds; in brackets their 95 % t interval; p is two-sided.")
     sentences += [f"{row.label}: {why}." for row in rows for why in row.missing]
     return sentences
 

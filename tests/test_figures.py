@@ -1,0 +1,71 @@
+"""Pictures: there is something in them, they are the same every time, and names in them are data."""
+
+import subprocess
+import sys
+
+import pytest
+from experiments import make_experiment
+from lmwb.core import figures
+from lmwb.core.comparison import compare, outcomes_of
+from lmwb.core.home import Home
+from PIL import Image
+from small_history import reading
+
+HEADS = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "jpg": b"\xff\xd8"}
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    home = Home(tmp_path)
+    make_experiment(
+        home,
+        {"full": [0.8, 0.9, 0.85, 0.8], "lora $x_1$ [/red] \x1b": [0.8, 0.7, 0.75, None]},
+        trained={"lora $x_1$ [/red] \x1b": 300},
+        curves=True,
+        extra={
+            "lora $x_1$ [/red] \x1b": {
+                "spectrum": {"layers.0.query": [2.0, 1.0, 0.1], "layers.0.value": [1.0, 0.5, 0.0]}
+            }
+        },
+    )
+    with reading(home) as history:
+        table = compare(outcomes_of(history, [history.find("exp")]))
+        yield lambda: dict(figures.draw_all(history, table))
+
+
+def test_every_kind_is_drawn_in_every_format_and_is_the_same_again(drawn, tmp_path):
+    first, second = drawn(), drawn()
+    assert list(first) == list(figures.KINDS) == ["curves", "metric", "parameters", "lr", "spectrum"]
+    for name, picture in first.items():
+        for suffix in figures.FORMATS:
+            one, other = tmp_path / f"{name}.{suffix}", tmp_path / f"{name}-2.{suffix}"
+            picture.save(one)
+            second[name].save(other)
+            assert one.read_bytes().startswith(HEADS[suffix])
+            assert one.read_bytes() == other.read_bytes(), one
+        colours = Image.open(tmp_path / f"{name}.png").convert("RGB").getcolors(2**24)
+        assert len(colours) > 20  # axes, letters and colours, not a blank sheet
+
+
+def test_what_is_not_there_is_not_drawn(tmp_path):
+    home = Home(tmp_path)
+    make_experiment(home, {"only": [0.5]}, seeds=[0])
+    with reading(home) as history:
+        table = compare(outcomes_of(history, [history.find("exp")]))
+        assert [name for name, _ in figures.draw_all(history, table)] == ["metric", "parameters"]
+
+
+def test_another_process_draws_the_same_svg(drawn, tmp_path):
+    drawn()["metric"].save(tmp_path / "here.svg")
+    code = (
+        "import sys; from pathlib import Path; from contextlib import closing\n"
+        "from lmwb.core import figures; from lmwb.core.home import Home\n"
+        "from lmwb.core.history.queries import History\n"
+        "from lmwb.core.comparison import compare, outcomes_of\n"
+        "with closing(History(Home(Path(sys.argv[1])))) as h:\n"
+        "    picture = figures.draw('metric', h, compare(outcomes_of(h, [h.find('exp')])))\n"
+        "    picture.save(Path(sys.argv[1]) / 'there.svg')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert (tmp_path / "here.svg").read_bytes() == (tmp_path / "there.svg").read_bytes()
