@@ -1,6 +1,7 @@
 """How a model is adapted: which of its weights are trained, and what is added to it."""
 
 from .adapt import adapt
-from .lora import update_spectrum
+from .lora import fold, merge, unmerge, update_spectrum
+from .several import AdapterSet, load_adapters
 
-__all__ = ["adapt", "update_spectrum"]
+__all__ = ["AdapterSet", "adapt", "fold", "load_adapters", "merge", "unmerge", "update_spectrum"]

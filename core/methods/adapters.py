@@ -100,7 +100,7 @@ class GuardedWeight(Tensor):
         """Compute with the bottleneck, or refuse.
 
         Raises:
-            TypeError: the weight was used in a way that would leave the bottleneck out.
+            RuntimeError: the weight was used in a way that would leave the bottleneck out.
         """
         named = kwargs or {}
         layer = next(value for value in (*args, *named.values()) if isinstance(value, cls)).layer
@@ -112,7 +112,7 @@ class GuardedWeight(Tensor):
             if func is F.multi_head_attention_forward:  # the weight of its output projection
                 output, weights = func(*args, **named)
                 return layer.bottleneck(output), weights
-        raise TypeError(
+        raise RuntimeError(  # a TypeError would be taken for an operator that is not there
             f"{getattr(func, '__name__', func)} reads the weight of a layer that has an adapter behind it and would "
             "leave the adapter out; call the layer"
         )
