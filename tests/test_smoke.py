@@ -74,6 +74,12 @@ def test_made_up_rows_have_the_columns_that_the_recipe_names(tmp_path, objective
     assert len(lines) >= 96
 
 
+def test_recipes_with_other_columns_have_rows_of_their_own(tmp_path):
+    first = write_stand_in("classification", {"text": "a"}, "train", tmp_path)
+    assert write_stand_in("classification", {"text": "b"}, "train", tmp_path) != first
+    assert write_stand_in("classification", {"text": "a"}, "train", tmp_path) == first
+
+
 def test_every_shipped_recipe_is_good_small_and_large():
     for name in recipe_names():
         load(find_recipe(name))

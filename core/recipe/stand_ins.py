@@ -4,6 +4,8 @@ They can be learned from: the label, the ending or the answer follows from the w
 """
 
 import csv
+import hashlib
+import io
 import itertools
 import json
 from collections.abc import Iterator
@@ -35,17 +37,20 @@ def write_stand_in(objective: str, data: dict[str, Any], part: str, folder: Path
     if objective == "image-classification":
         return "drawn-digits"
     rows = list(itertools.islice(_ROWS[objective](data, labelled=part != "predict"), _COUNTS[part]))
-    folder.mkdir(parents=True, exist_ok=True)
-    task = data.get("task")
     if objective == "instruction-tuning":
-        path = folder / f"{data.get('format', 'dialogue')}-{part}.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        return str(path)
-    path = folder / f"{task or objective}-{part}.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+        return _write("".join(json.dumps(row) + "\n" for row in rows), f"{objective}-{part}", ".jsonl", folder)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return _write(table.getvalue(), f"{data.get('task', objective)}-{part}", ".csv", folder)
+
+
+def _write(content: str, name: str, suffix: str, folder: Path) -> str:
+    """Named by what is in it: recipes with other columns have files of their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}{suffix}"
+    path.write_text(content, encoding="utf-8")
     return str(path)
 
 
