@@ -24,7 +24,11 @@ def train(kind, **changes):
 
 @pytest.fixture(scope="module")
 def roberta_like(tmp_path_factory):
-    """A folder with a tokenizer whose marks are those of RoBERTa."""
+    return with_marks_of_roberta(tmp_path_factory.mktemp("roberta"))
+
+
+def with_marks_of_roberta(folder):
+    """Write a tokenizer whose marks are those of RoBERTa; returns its folder."""
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -33,7 +37,6 @@ def roberta_like(tmp_path_factory):
     inner.pre_tokenizer = pre_tokenizers.ByteLevel()
     inner.add_special_tokens([AddedToken(token, special=True) for token in marks])
     inner.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-    folder = tmp_path_factory.mktemp("roberta")
     PreTrainedTokenizerFast(
         tokenizer_object=inner,
         **dict(zip(("cls_token", "pad_token", "sep_token", "unk_token", "mask_token"), marks, strict=True)),
