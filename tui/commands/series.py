@@ -1,5 +1,6 @@
 """Commands that print what was measured: metrics, and samples with their probabilities."""
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -170,7 +171,7 @@ def _tokens(trace: "TokenTrace") -> list[dict[str, Any]]:
     return [
         {
             **named(int(token_id)),
-            "given": position < trace.prompt_length,
+            "given": position < trace.prompt_length or math.isnan(trace.logprob[position]),
             "logprob": float(trace.logprob[position]),
             "rank": int(trace.rank[position]),
             "entropy": float(trace.entropy[position]),
@@ -179,6 +180,7 @@ def _tokens(trace: "TokenTrace") -> list[dict[str, Any]]:
                 for other, logprob in zip(
                     trace.alternative_ids[position], trace.alternative_logprob[position], strict=True
                 )
+                if not math.isnan(logprob)
             ],
         }
         for position, token_id in enumerate(trace.ids)

@@ -154,7 +154,8 @@ def _token_line(trace: TokenTrace, position: int, depth: Depth) -> Line:
     name = f"  id {int(trace.ids[position])}"
     p = float(np.exp(trace.logprob[position]))
     if math.isnan(p):
-        return piece, Segment("  no probability: the text begins here", DIM), Segment(name, DIM)
+        why = "it was given" if position else "the text begins here"
+        return piece, Segment(f"  no probability: {why}", DIM), Segment(name, DIM)
     place = Segment(f"p {short_probability(p)}", probability_ink(p, p, depth))
     told = f"  rank {int(trace.rank[position])}  entropy {float(trace.entropy[position]):.1f} bit"
     return piece, Segment("  "), place, Segment(told), Segment(name, DIM)

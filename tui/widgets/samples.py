@@ -193,7 +193,7 @@ class SamplesPane(Pane):
         from ..pictures.tokens import short_probability, token_name
 
         trace = self._view.trace
-        if trace is None or position == 0:
+        if trace is None or math.isnan(trace.logprob[position]):
             return []
         palette = self.palette
         line: Line = []
