@@ -10,9 +10,10 @@ from ..data.rows import Packed, Rows, make_rows
 from ..data.sources import SourceError
 from ..decoding.sampling import complete
 from ..errors import ValueInRecipeError
-from ..models.loading import Head, longest_context
+from ..models.loading import Head
 from ..recipe.schema import CausalStage
 from ..training.objectives.causal import CausalLM
+from .fitting import check_fit, check_packing
 from .task import Material, Surroundings
 from .texts import read_texts
 from .tokenizers import make_tokenizer
@@ -70,16 +71,9 @@ class CausalTask:
 
     def check_model(self, model: "PreTrainedModel") -> None:
         """Rows must not be longer than the model allows, and its vocabulary no smaller than the tokenizer's."""
-        longest, block = longest_context(model), self._stage.data.block_size
-        if longest is not None and block > longest:
-            raise ValueInRecipeError(
-                "data.block_size", f"block_size {block} is more than the {longest} tokens that the model takes"
-            )
-        known = cast("nn.Embedding", model.get_input_embeddings()).num_embeddings
-        if len(self._tokenizer) > known:
-            raise ValueInRecipeError(
-                "tokenizer", f"the tokenizer has {len(self._tokenizer)} tokens, the model knows {known}; leave it out"
-            )
+        check_fit(model, self._tokenizer, self._stage.data.block_size)
+        if self._stage.data.packing == "documents":
+            check_packing(model, "'blocks'")
 
     def example(self, row: int) -> str:
         """The row's text."""

@@ -23,7 +23,7 @@ from ..models.loading import Head
 from ..recipe.schema import InstructionStage
 from ..text import printable
 from ..training.objectives.causal import CausalLM
-from .fitting import check_fit
+from .fitting import check_fit, check_packing
 from .task import LEARNED, Material, Surroundings
 from .tokenizers import make_tokenizer
 
@@ -83,6 +83,8 @@ class InstructionTask:
     def check_model(self, model: "PreTrainedModel") -> None:
         """Examples must not be longer than the model allows, and its vocabulary no smaller than the tokenizer's."""
         check_fit(model, self._tokenizer, self._stage.data.block_size)
+        if self._stage.data.packing:
+            check_packing(model, "false")
 
     def example(self, row: int) -> str:
         """A row's tokens as text, with what is learned between marks."""
