@@ -126,7 +126,15 @@ def attach(model: nn.Module, folder: Path, name: str = lora.DEFAULT) -> dict[str
     _refuse_what_we_lack(config, folder)
     if not (folder / WEIGHTS).is_file():
         raise ValueInRecipeError("model.from", f"the adapter in '{folder}' has no {WEIGHTS}; save it with safetensors")
-    stored = from_peft(load_file(folder / WEIGHTS), name)
+    theirs = load_file(folder / WEIGHTS)
+    if "peft_version" in config and any(".base_layer.out_proj.lora_" in key for key in theirs):
+        # https://github.com/huggingface/peft/pull/3774
+        raise ValueInRecipeError(
+            "model.from",
+            f"the adapter in '{folder}' was trained with a peft that updates an attention's output projection twice; "
+            "merge it into its model with that peft first",
+        )
+    stored = from_peft(theirs, name)
     modules = dict(model.named_modules())
     whole = {key: weight for key, weight in stored.items() if ".lora." not in key}
     for key, weight in stored.items():
