@@ -126,7 +126,7 @@ def test_global_options_count_wherever_they_stand(home: Path, tmp_path: Path):
 BUG = """
 import sys
 from lmwb.core.history import queries
-def broken(*_): raise ZeroDivisionError("in the \\x1b[31mmiddle")
+def broken(*_, **__): raise ZeroDivisionError("in the \\x1b[31mmiddle")
 queries.History.runs = broken
 from lmwb.tui.cli import run
 sys.exit(run(sys.argv[1:]))
@@ -178,11 +178,11 @@ def test_an_empty_history_is_an_empty_list(tmp_path: Path):
 
 def test_show_tells_state_results_checkpoints_and_sample(home: Path, uids: dict[str, str]):
     text = said(lmwb("show", "full · seed 0", home=home))
-    for part in ("finished", "validation/loss", "lowest", "checkpoint", "best", "sample", "python 3.11.2", "log.txt"):
+    for part in ("finished", "validation loss", "lowest", "checkpoint", "best", "sample", "python 3.11.2", "log.txt"):
         assert part in text
     facts = json.loads(said(lmwb("show", uids["full · seed 0"], "--json", home=home)))
     (stage,) = facts["stages"]
-    assert stage["results"] == {"validation/loss": 2.413, "validation/perplexity": 11.17}
+    assert stage["results"] == {"validation": {"loss": 2.413, "perplexity": 11.17}}
     assert stage["metrics"]["train/loss"]["n"] == 600
     assert stage["last_sample"]["prompt"] == "The with statement"
     assert Path(stage["checkpoints"][-1]["path"]).is_relative_to(home)
