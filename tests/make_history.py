@@ -154,7 +154,7 @@ class HistoryMaker:
             begin_stage(self.connection, stage_id, sketch.steps, attempt_id, 0)
             self._record(sketch, run_id, attempt_id, stage_id)
         if sketch.outcome == "finished":
-            end_stage(self.connection, stage_id, {"validation/loss": 2.413, "validation/perplexity": 11.17})
+            end_stage(self.connection, stage_id, {"validation": {"loss": 2.413, "perplexity": 11.17}})
         if sketch.outcome:
             end_attempt(
                 self.connection,

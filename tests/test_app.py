@@ -47,7 +47,7 @@ async def test_every_state_has_its_glyph_and_the_newest_run_comes_first(home: Ho
         "on gpu-box-7",
         "✗ glove baseline 40/600",
         "failed: train/loss is not fin…",
-        "✓ full · seed 0 loss 2.34",
+        "✓ full · seed 0 perplexity 11.2",
         "■ lora · rank 4 180/400",
         "✓ strategies loss 2.41",
         "† probe · seed 0 312/800",

@@ -13,6 +13,7 @@ from lmwb.core.home import Home
 from lmwb.tui.app import LmwbApp
 from lmwb.tui.screens import recipes
 from lmwb.tui.screens.recipes import Offer
+from make_experiments import add_experiment
 from make_history import HistoryMaker, make_every_state
 
 
@@ -20,6 +21,16 @@ from make_history import HistoryMaker, make_every_state
 def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HistoryMaker]:
     """A run in every state."""
     with make_every_state(Home(tmp_path_factory.mktemp("user") / "lmwb")) as maker:
+        yield maker
+
+
+@pytest.fixture(scope="module")
+def experiments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HistoryMaker]:
+    """Runs with members, finished and at work."""
+    with make_every_state(Home(tmp_path_factory.mktemp("user") / "lmwb")) as maker:
+        add_experiment(maker, "transfer")
+        add_experiment(maker, "sweep", ("lr 0.0001", "lr 0.0003", "lr 0.001"), over=1, going=1)
+        add_experiment(maker, over=2, going=1)
         yield maker
 
 
@@ -65,6 +76,32 @@ def test_screen(name: str, states: HistoryMaker, snap_compare) -> None:  # type:
     assert snap_compare(LmwbApp(states.home), terminal_size=size, run_before=drive)
 
 
+EXPERIMENTS = {
+    "list": ((120, 36), ""),
+    "list-small": ((80, 24), ""),
+    "list-large": ((200, 50), "down v"),
+    "marked": ((120, 36), "down m down m v"),
+    "compare": ((120, 36), "slash t r a n s enter c"),
+    "compare-small": ((80, 24), "slash t r a n s enter c"),
+    "compare-large": ((200, 50), "slash t r a n s enter c y"),
+    "compare-light": ((120, 36), "T slash t r a n s enter c"),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments(  # type: ignore[no-untyped-def]
+    name: str, experiments: HistoryMaker, monkeypatch: pytest.MonkeyPatch, snap_compare
+) -> None:
+    monkeypatch.setenv("HOME", str(experiments.home.root.parent))
+    size, keys = EXPERIMENTS[name]
+
+    async def drive(pilot) -> None:  # type: ignore[no-untyped-def]
+        await settle(pilot)
+        await press(pilot, *keys.split())
+
+    assert snap_compare(LmwbApp(experiments.home), terminal_size=size, run_before=drive)
+
+
 def test_recipes(states: HistoryMaker, snap_compare, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     text = 'name = "small"\nseed = 0\n\n[model]\ntype = "gpt2"        # from scratch\n\n[data]\ntrain = "text.txt"\n'
     offers = [
@@ -76,6 +113,6 @@ def test_recipes(states: HistoryMaker, snap_compare, monkeypatch: pytest.MonkeyP
 
     async def drive(pilot) -> None:  # type: ignore[no-untyped-def]
         await settle(pilot)
-        await press(pilot, "n", "down")
+        await press(pilot, "n", "down", "s", "e", *"train.lr=1e-3", "enter")
 
     assert snap_compare(LmwbApp(states.home), terminal_size=(80, 24), run_before=drive)

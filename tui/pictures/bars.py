@@ -107,8 +107,8 @@ def _bar(grid: Grid, row: int, bar: Bar, axis: _Axis, ascii_only: bool) -> None:
     assert bar.value is not None
     end, part = axis.column(bar.value), series_part(bar.colour)
     grid.put(row, axis.left, line * (end - axis.left), part)
-    if bar.deviation:
-        low, high = (axis.column(x) for x in (bar.value - bar.deviation, bar.value + bar.deviation))
+    if _reach(bar):
+        low, high = (axis.column(x) for x in (bar.value - _reach(bar), bar.value + _reach(bar)))
         if low < end or high > end:
             grid.put(row, low, first + rule * max(0, high - low - 1) + last, part)
     grid.put(row, end, marker(bar.colour, ascii_only), part)
@@ -136,9 +136,13 @@ def quantity(value: float) -> str:
 
 def _ends(bar: Bar, log: bool) -> tuple[float, float]:
     assert bar.value is not None
-    deviation = bar.deviation or 0.0
-    low = bar.value - deviation
-    return (low if low > 0 or not log else bar.value), bar.value + deviation
+    low = bar.value - _reach(bar)
+    return (low if low > 0 or not log else bar.value), bar.value + _reach(bar)
+
+
+def _reach(bar: Bar) -> float:
+    """Half the length of the error bar; 0 if it cannot be drawn."""
+    return bar.deviation if bar.deviation is not None and bar.deviation <= axes.LARGEST else 0.0
 
 
 def _drawable(value: float | None, log: bool) -> bool:
