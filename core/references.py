@@ -43,7 +43,13 @@ def _result_of(reference: str, home: Home) -> Path:
             run = history.find(name)
         except LmwbError as error:
             raise ValueInRecipeError("model.from", str(error)) from None
+        members = history.members(run.id)
         stages = [each.name for each in history.stages(run.id) if each.kind == "train"]
+    if members:
+        names = ", ".join(f"{each.uid} ({each.member})" for each in members)
+        raise ValueInRecipeError("model.from", f"run {run.uid} has several members; name one of them: {names}")
+    if not stages:
+        raise ValueInRecipeError("model.from", f"run {run.uid} has no stage that trains a model")
     if stage and stage not in stages:
         raise ValueInRecipeError(
             "model.from", f"run {run.uid} has no stage {quoted(stage)}; it has {', '.join(stages)}"

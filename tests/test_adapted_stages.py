@@ -4,12 +4,13 @@ import pytest
 import small_labels
 import tiny
 import torch
-from lmwb.core.errors import Stopped
+from lmwb.core.errors import Stopped, ValueInRecipeError
 from lmwb.core.recipe.schema import ClassificationStage
 from safetensors.torch import load_file
 from test_training_stage import Bench, same
 
 METHODS = {
+    "attention": [{"kind": "lora", "targets": ["c_attn"]}],
     "lora": [{"kind": "lora", "targets": ["c_attn", "c_proj"], "rank": 2, "dropout": 0.2}],
     "adapters": [{"kind": "adapters", "targets": ["mlp.c_proj"], "size": 3}],
     "layers": [{"kind": "layers", "train": ["h.1", "ln_f"], "rates": {"ln_f": 0.1}}],
@@ -97,7 +98,9 @@ def test_a_later_stage_begins_where_an_adapted_one_ended(base, tmp_path, capsys)
     first = Bench(tmp_path / "first", stage(base, "all"))
     ended = first.work()["validation"]
     result = first.folder / "train" / "model"
-    second = Bench(tmp_path / "second", stage(result, "lora"))
+    with pytest.raises(ValueInRecipeError, match=r"mlp.c_proj' has an adapter from an earlier stage"):
+        Bench(tmp_path / "refused", stage(result, "adapters")).work()
+    second = Bench(tmp_path / "second", stage(result, "attention"))
     results = second.work()
     assert results["validation/before"]["loss"] == pytest.approx(ended["loss"], rel=1e-5)
     assert "are merged into their weights" in capsys.readouterr().out

@@ -49,7 +49,7 @@ async def test_every_state_has_its_glyph_and_the_newest_run_comes_first(home: Ho
         "failed: train/loss is not fin…",
         "✓ full · seed 0 perplexity 11.2",
         "■ lora · rank 4 180/400",
-        "✓ strategies loss 2.41",
+        "✓ strategies perplexity 11.2",
         "† probe · seed 0 312/800",
         "died: killed by SIGKILL: out …",
         "",

@@ -20,6 +20,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A finished experiment, a sweep and an experiment that go on, and two runs of one name; tests only read it."""
     place = Home(tmp_path_factory.mktemp("experiments"))
     with HistoryMaker(place) as maker:
+        maker.add(Sketch("stillborn", 40, 0, "failed", message="there is no such file", samples=False))
         maker.add(Sketch("alone", 40, 40, seed=1))
         maker.add(Sketch("twice", 40, 40, seed=2))
         maker.add(Sketch("twice", 40, 40, seed=3))
@@ -198,9 +199,9 @@ async def test_one_seed_is_called_one_seed(home: Home) -> None:
 
 async def test_a_comparison_of_nothing_says_why(home: Home) -> None:
     async with running_app(home) as pilot:
-        await press(pilot, "slash", *"alone", "enter", "c")
+        await press(pilot, "slash", *"stillborn", "enter", "c")
         assert isinstance(pilot.app.screen, CompareScreen)
-        assert "the stages have no metric in common" in shown(pilot)
+        assert "there is nothing to compare" in shown(pilot)
         await press(pilot, "v", "b", "escape")
         assert isinstance(pilot.app.screen, HomeScreen)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lmwb.core.history.blocks import Points
 from lmwb.core.history.results import telling_figure
@@ -109,6 +109,7 @@ _NUMBERS = st.none() | st.floats()
     st.lists(st.tuples(st.text(max_size=30), _NUMBERS, st.none() | st.floats(min_value=0)), max_size=8),
     st.integers(0, 120), st.booleans(), st.booleans(),
 )  # fmt: skip
+@example([("", 1.0, None), ("", 5e-324, None)], 14, True, False)
 def test_whatever_the_bars_they_stay_within_their_room(rows, width, log, ascii_only) -> None:  # type: ignore[no-untyped-def]
     bars = [Bar(name, value, "7", deviation, colour) for colour, (name, value, deviation) in enumerate(rows)]
     grid = draw_bars(bars, width, "title", log=log, ascii_only=ascii_only)

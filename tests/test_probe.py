@@ -95,6 +95,27 @@ def test_a_part_that_is_never_used_is_a_note_in_full_training_and_an_error_with_
         look(model)
 
 
+def test_a_relu_that_is_shut_by_chance_is_no_dead_part():
+    """Moved one way, all of a narrow bottleneck may be below zero; moved the other way, it is not."""
+    for sign in (1, -1):
+        model = Fused(dropout=0.0)
+        adapt(model, [Adapters(targets=["layers.1.linear2"], size=1, head=False)], lambda _: None)
+        bottleneck = model.encoder.layers[1].linear2.bottleneck
+        bottleneck.down.weight.data.fill_(1e-3)
+        bottleneck.down.bias.data.fill_(0.0)
+        model.encoder.layers[1].linear2.bias.data.fill_(sign)
+        look(model)
+
+
+def test_a_bottleneck_that_is_shut_for_good_is_found():
+    model = Fused()
+    adapt(model, [Adapters(targets=["linear2"], size=2, head=False)], lambda _: None)
+    for layer in model.encoder.layers:
+        layer.linear2.bottleneck.down.bias.data.fill_(-1e6)
+    with pytest.raises(TrainingError, match=r"bottleneck.down.weight'.* what it does never reaches the loss"):
+        look(model)
+
+
 def test_randomness_that_cannot_be_turned_off_is_said():
     class Random(Fused):
         def forward(self, ids):

@@ -24,6 +24,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.down = nn.Linear(width, size, dtype=like.dtype, device=like.device)
         self.up = nn.Linear(size, width, dtype=like.dtype, device=like.device)
+        nn.init.zeros_(self.down.bias)  # so that small activations, too, reach both sides of the ReLU
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 

@@ -85,7 +85,6 @@ class _Probe:
         if batch.weight == 0:  # nothing to predict in so few of the shortest
             rows = list(range(min(_ENOUGH_ROWS, len(self._objective))))
             batch = self._batch(rows)
-        self._stir()
         with _without_dropout(self._model):
             trained, alive = self._gradients(batch)
         evaluated = self._evaluated(batch)
@@ -96,28 +95,40 @@ class _Probe:
     # -- gradients --------------------------------------------------------------------------------
 
     def _gradients(self, batch: Batch) -> tuple[Tensor, list[str]]:
-        """What the model says in training, and the names of the weights that have a part in it."""
-        self._model.zero_grad(set_to_none=True)
-        outputs = self._objective.forward(self._in_training(), batch)
-        loss = self._objective.loss_sum(outputs, batch)
-        if not loss.requires_grad:
-            raise TrainingError("no weight that is trained has any part in the loss; train others")
-        loss.backward()
-        return outputs.detach(), self._alive()
+        """What the model says in training, and the names of the weights that have a part in just that.
 
-    def _alive(self) -> list[str]:
-        dead = [name for name, weight in self._trained.items() if _is_dead(weight)]
-        silent = [name for name in dead if self._trained[name].grad is None]
+        Zeros may come from where the weights were moved to, as behind a ReLU; then they are moved the other way.
+        """
+        ever: set[str] = set()
+        now: list[str] = []
+        outputs, unused = torch.empty(0), False
+        for direction in (1, -1):
+            self._stir(direction)
+            self._model.zero_grad(set_to_none=True)
+            outputs = self._objective.forward(self._in_training(), batch)
+            loss = self._objective.loss_sum(outputs, batch)
+            if not loss.requires_grad:
+                raise TrainingError("no weight that is trained has any part in the loss; train others")
+            loss.backward()
+            now = [name for name, weight in self._trained.items() if not _is_dead(weight)]
+            ever |= set(now)
+            unused = any(weight.grad is None for weight in self._trained.values())
+            if unused or len(ever) == len(self._trained):
+                break
+        self._judge([name for name in self._trained if name not in ever], unused)
+        return outputs.detach(), now
+
+    def _judge(self, dead: Sequence[str], unused: bool) -> None:
+        """Refuse what gets no gradient and should, and what gets one and should not."""
         weights = dict(self._model.named_parameters())
         leaks = [name for name, weight in weights.items() if weight.grad is not None and name not in self._trained]
         if leaks:
             raise TrainingError(f"'{leaks[0]}' is frozen and gets a gradient all the same")
         if dead and self._adapted:
-            why = "the model never calls it, or leaves it out" if silent else "what it does never reaches the loss"
+            why = "the model never calls it, or leaves it out" if unused else "what it does never reaches the loss"
             raise TrainingError(f"{_some(dead)} would be trained and gets no gradient: {why}; choose other targets")
         if dead:
             self._tell(f"probe: no gradient for {_some(dead)}; the model does not use it for this objective")
-        return [name for name in self._trained if name not in dead]
 
     # -- training and evaluation ------------------------------------------------------------------
 
@@ -136,17 +147,15 @@ class _Probe:
         )
 
     def _see_each_counts(self, batch: Batch, evaluated: Tensor, alive: Sequence[str]) -> None:
-        """Put the weights back where they were, a part at a time: the model must say something else."""
+        """Put back where they were a part of the weights at a time: the model must say something else."""
         size = math.ceil(len(alive) / _PARTS)
         for start in range(0, len(alive), size):
             part = alive[start : start + size]
-            with torch.no_grad():
-                for name in part:
-                    self._trained[name].copy_(self._saved[name])
-            changed = self._evaluated(batch)
-            if torch.equal(changed, evaluated):
+            moved = {name: self._trained[name].detach().clone() for name in part}
+            self._set({name: self._saved[name] for name in part})
+            if torch.equal(self._evaluated(batch), evaluated):
                 raise TrainingError(f"{_some(part)} would be trained and changes nothing in evaluation; train others")
-            evaluated = changed
+            self._set(moved)
 
     # -- padding ----------------------------------------------------------------------------------
 
@@ -187,14 +196,19 @@ class _Probe:
             text = f"{type(error).__name__}: {error}".splitlines()[0]
             raise TrainingError(f"the model cannot be evaluated: {text}") from error
 
-    def _stir(self) -> None:
+    @torch.no_grad()
+    def _set(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self._trained[name].copy_(value)
+
+    def _stir(self, direction: int) -> None:
         """Move the trained weights; those that begin at zero, as LoRA's B does, hide what lies before them."""
         noise = torch.randn(_NOISE, generator=torch.Generator().manual_seed(0)).to(self._device)
         with torch.no_grad():
-            for weight in self._trained.values():
-                size = float(weight.float().square().mean().sqrt())
-                repeated = noise.repeat(math.ceil(weight.numel() / _NOISE))[: weight.numel()]
-                weight.add_(repeated.view(weight.shape).to(weight), alpha=_STIR * size or _STIR)
+            for name, weight in self._trained.items():
+                size = float(self._saved[name].float().square().mean().sqrt())
+                repeated = noise.repeat(math.ceil(weight.numel() / _NOISE))[: weight.numel()].view(weight.shape)
+                weight.copy_(self._saved[name]).add_(repeated.to(weight), alpha=direction * (_STIR * size or _STIR))
 
 
 def _is_dead(weight: Tensor) -> bool:

@@ -9,12 +9,10 @@ time per row, and how many times faster lmwb is:
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from lmwb.core.training.objectives.labels import Classification
 from lmwb.core.training.objectives.masked import MaskedLM
 from lmwb.core.training.objectives.masking import Masker
 from lmwb.core.training.plan import Plan
+from tokenizers import Tokenizer, models
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -38,19 +37,29 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     Trainer,
     TrainerCallback,
     TrainingArguments,
     logging,
 )
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import small_tokenizers
-
 CPU = torch.device("cpu")
 VOCABULARY = 2048
 WARM_UP = 4
-TOKENIZER = small_tokenizers.wordpiece()
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+TOKENIZER = PreTrainedTokenizerFast(
+    tokenizer_object=Tokenizer(
+        models.WordPiece(
+            {word: i for i, word in enumerate([*SPECIAL, *(f"w{i}" for i in range(VOCABULARY - len(SPECIAL)))])}
+        )
+    ),
+    pad_token="[PAD]",
+    unk_token="[UNK]",
+    cls_token="[CLS]",
+    sep_token="[SEP]",
+    mask_token="[MASK]",
+)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def quantity(value: float) -> str:
 def _ends(bar: Bar, log: bool) -> tuple[float, float]:
     assert bar.value is not None
     low = bar.value - _reach(bar)
-    return (low if low > 0 or not log else bar.value), bar.value + _reach(bar)
+    return (low if low >= axes.LEAST or not log else bar.value), bar.value + _reach(bar)
 
 
 def _reach(bar: Bar) -> float:
@@ -146,7 +146,7 @@ def _reach(bar: Bar) -> float:
 
 
 def _drawable(value: float | None, log: bool) -> bool:
-    return value is not None and abs(value) <= axes.LARGEST and (value > 0 or not log)
+    return value is not None and abs(value) <= axes.LARGEST and (value >= axes.LEAST or not log)
 
 
 def _name_width(bars: Sequence[Bar], names: bool, width: int) -> int:
