@@ -19,6 +19,7 @@ from ...core.home import Home
 from ...core.text import printable
 from .. import words
 from .output import notice, print_json_line, run_facts
+from .results import result_rows
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -281,9 +282,11 @@ def ending(run: Run, history: History) -> Iterator[str]:
         if stage.kind == "compare":
             yield from _compared(run, stage)
             continue
-        yield f"  {stage.name:<7} {results(stage.summary)}"
+        yield f"  {stage.name}"
+        for name, told in result_rows(stage.summary):
+            yield f"    {name:<10} {told}"
         if "model" in stage.summary:
-            yield f"  model   {run.folder / str(stage.summary['model'])}"
+            yield f"    model      {run.folder / str(stage.summary['model'])}"
     yield f"  folder  {run.folder}"
     compared = any(stage.kind == "compare" for stage in history.stages(run.id))
     if run.state == "finished" and compared:
@@ -303,22 +306,6 @@ def _compared(run: Run, stage: Stage) -> Iterator[str]:
         deviation = "" if row["deviation"] is None else f" ± {words.number(row['deviation'])}"
         yield f"    {row['label']:<20} {words.number(row['mean'])}{deviation}  n = {row['n']}"
     yield f"  tables  {run.folder / stage.name}"
-
-
-def results(summary: dict[str, Any]) -> str:
-    """A stage's figures in one line: ``validation loss 2.41, perplexity 11.2 · steps 800``; groups of figures first."""
-    groups = {name: value for name, value in summary.items() if isinstance(value, dict)}
-    parts = [f"{name} {', '.join(_figures(group))}" for name, group in groups.items()]
-    return " · ".join([*reversed(parts), *_figures(summary)])
-
-
-def _figures(summary: dict[str, Any]) -> list[str]:
-    """Its numbers, each with its name."""
-    return [
-        f"{name.replace('_', ' ')} {words.count(value) if isinstance(value, int) else words.number(value)}"
-        for name, value in summary.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    ]
 
 
 def _place(run: Run) -> str:

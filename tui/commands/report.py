@@ -8,8 +8,8 @@ from ...core.history.queries import History, Run, SampleEntry, Stage
 from ...core.runs import log_file
 from ...core.text import printable, shorten
 from .. import words
-from .following import results
 from .output import iso, run_facts
+from .results import result_line, result_rows
 
 
 def report_facts(run: Run, history: History) -> dict[str, Any]:
@@ -95,7 +95,8 @@ def _stage_lines(run: Run, stage: Stage, history: History) -> Iterator[str]:
     if stage.kind == "compare":
         yield from _comparison_lines(run, stage)
     elif stage.summary:
-        yield _row("results", results(stage.summary))
+        for name, told in result_rows(stage.summary):
+            yield _row(name, told)
     if "model" in stage.summary:
         yield _row("model", str(run.folder / str(stage.summary["model"])))
     for name, latest in history.metrics(stage.id).items():
@@ -127,11 +128,7 @@ def _member(member: Run, history: History) -> str:
         told = words.cause(member)
     else:
         done = [stage for stage in history.stages(member.id) if stage.summary]
-        told = (
-            results({name: value for name, value in done[-1].summary.items() if isinstance(value, dict)})
-            if done
-            else ""
-        )
+        told = result_line(done[-1].summary) if done else ""
     return f"{member.state:<8} {member.uid}  {told}".rstrip()
 
 

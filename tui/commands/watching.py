@@ -18,8 +18,9 @@ from ..pictures.colours import series_inks
 from ..pictures.ink import Depth, Ink, Line, Segment, colour_depth, rich_text
 from ..pictures.series import Series
 from ..pictures.tokens import token_lines
-from .following import Look, facts, results
+from .following import Look, facts
 from .report import last_sample
+from .results import result_line
 
 _POLL_SECONDS = 1.0
 _CURVES = ("train/loss", "validation/loss")
@@ -69,7 +70,7 @@ def _head(history: History, run: Run, stage: Stage, width: int) -> list[Line]:
     if run.state in ("failed", "died"):
         where = words.cause(run)
     perplexity = latest.value if latest else None
-    told = facts(Look(run, perplexity, ())) if is_open else results(stage.summary)
+    told = facts(Look(run, perplexity, ())) if is_open else result_line(stage.summary)
     lines: list[Line] = [
         (
             Segment(_cut(f"{run.name}  {run.uid}", width - 12), _BOLD),
