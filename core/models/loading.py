@@ -15,7 +15,7 @@ from .origin import remember_origin
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Head = Literal["causal-lm", "masked-lm", "classification", "multiple-choice", "image-classification"]
+Head = Literal["causal-lm", "masked-lm", "classification", "multiple-choice", "image-classification", "seq2seq"]
 """What a model's last layer answers."""
 
 HEADS: dict[Head, tuple[str, str, str]] = {
@@ -35,6 +35,11 @@ HEADS: dict[Head, tuple[str, str, str]] = {
         "AutoModelForImageClassification",
         "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
         "image classifier",
+    ),
+    "seq2seq": (
+        "AutoModelForSeq2SeqLM",
+        "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+        "encoder–decoder model",
     ),
 }
 """By head: transformers' class, its table of architectures, and what people call it."""
@@ -119,7 +124,7 @@ def _load(model: PretrainedModel, head: Head, fields: Mapping[str, Any], tell: T
             model.from_,
             dtype=torch.float32,
             trust_remote_code=model.trust_remote_code,
-            ignore_mismatched_sizes=head not in ("causal-lm", "masked-lm"),
+            ignore_mismatched_sizes=head not in ("causal-lm", "masked-lm", "seq2seq"),
             output_loading_info=True,
             **fields,
         )

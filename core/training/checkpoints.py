@@ -21,7 +21,7 @@ from ..recipe.schema import Train
 MANIFEST = "manifest.json"
 STATE = "training_state.pt"
 FACTS = "progress.json"
-_UNFINISHED = ".unfinished-"
+UNFINISHED = ".unfinished-"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def save(
         OSError: it cannot be written; nothing is left of it.
     """
     name = f"step-{step:06d}"
-    unfinished = folder / (_UNFINISHED + name)
+    unfinished = folder / (UNFINISHED + name)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
