@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from lmwb.core.data.sources import SourceError, read_documents
 from lmwb.core.data.split import set_aside
 from lmwb.core.data.tokenizer import token_pieces
+from lmwb.core.tasks.causal import CausalTask
+from lmwb.core.tasks.task import Surroundings
 
 TEXTS = ["First text, with a comma.", 'Second "quoted" text\nover two lines.', "Drittes, äöü 漢字."]
 
@@ -146,3 +148,17 @@ def shared_tokenizer(cache=[]):  # noqa: B006 - hypothesis tests cannot use fixt
     if not cache:
         cache.append(tiny.tokenizer())
     return cache[0]
+
+
+def test_texts_are_tokenised_once(tmp_path):
+    """The next run finds the same tokens in the cache; rows of another length are made from them too."""
+    stage, told = tiny.stage(), []
+    first = CausalTask(stage, Surroundings(0, tmp_path, told.append)).read().train
+    assert "data.train: 2 texts tokenised and kept in the cache (not seen before)" in told
+    again = CausalTask(stage, Surroundings(0, tmp_path, told.append)).read().train
+    assert "data.train: 2 tokenised texts from the cache" in told
+    assert again.fingerprint == first.fingerprint
+    told.clear()
+    longer = CausalTask(tiny.stage(data__block_size=24), Surroundings(0, tmp_path, told.append)).read().train
+    assert "data.train: 2 tokenised texts from the cache" in told
+    assert len(longer) < len(first)

@@ -1,7 +1,7 @@
 """Small models and data that tests make for themselves."""
 
 import torch
-from lmwb.core.data.rows import Rows, make_rows
+from lmwb.core.data.rows import Rows, encode, make_rows
 from lmwb.core.data.tokenizer_training import train_bpe
 from lmwb.core.recipe.schema import BpeTokenizer, CausalStage, ScratchModel
 
@@ -60,4 +60,4 @@ def loss_of(model, objective, rows, seed=0):
 
 
 def rows(of, block_size=16, packing="blocks", documents=None) -> Rows:
-    return make_rows(documents or texts(), of, block_size, packing).rows
+    return make_rows(encode(documents or texts(), of), block_size, packing).rows

@@ -32,10 +32,11 @@ _SHOWN = 24
 class RowCache:
     """Tables that can be made again, in a folder."""
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]):
-        """The folder need not exist; `tell` hears of hits, and of misses with their reason."""
+    def __init__(self, folder: Path, tell: Callable[[str], None], things: str = "rows"):
+        """The folder need not exist; `tell` hears of hits, and of misses and why; rows are called `things`."""
         self.folder = folder
         self._tell = tell
+        self._things = things
 
     def get(self, name: str, source: str, key: Key, make: Callable[[], ArrowTable]) -> ArrowTable:
         """The table for a key: from the cache, or made and put there.
@@ -51,7 +52,7 @@ class RowCache:
         last = self.folder / "last" / f"{hashlib.sha256(f'{name} {source}'.encode()).hexdigest()[:32]}.json"
         found, reason = self._read(digest)
         if found is not None:
-            self._tell(f"{name}: {found.num_rows:,} tokenised rows from the cache")
+            self._tell(f"{name}: {found.num_rows:,} tokenised {self._things} from the cache")
             self._remember(last, full)
             return found
         reason = reason or self._why(last, full)
@@ -60,9 +61,9 @@ class RowCache:
             self._write(digest, table)
             self._remember(last, full)
         except OSError as error:
-            self._tell(f"{name}: {table.num_rows:,} rows tokenised; not kept in the cache: {error.strerror}")
+            self._tell(f"{name}: {table.num_rows:,} {self._things} tokenised; not kept in the cache: {error.strerror}")
             return table
-        self._tell(f"{name}: {table.num_rows:,} rows tokenised and kept in the cache ({reason})")
+        self._tell(f"{name}: {table.num_rows:,} {self._things} tokenised and kept in the cache ({reason})")
         return table
 
     def _read(self, digest: str) -> tuple[ArrowTable | None, str | None]:

@@ -76,18 +76,21 @@ class Packed:
     dropped: int = 0
 
 
+def encode(documents: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[NDArray[np.int32]]:
+    """The ids of each text, with an end of text. Special tokens written in a text are text: data must not end it."""
+    return list(_encoded(documents, tokenizer))
+
+
 def make_rows(
-    documents: Sequence[str],
-    tokenizer: "PreTrainedTokenizerBase",
+    encoded: Sequence[NDArray[np.int32]],
     block_size: int,
     packing: Literal["blocks", "documents"],
     too_long: Literal["error", "drop", "split"] = "split",
 ) -> Packed:
-    """Tokenise texts, end each with the end-of-text token, and arrange them in rows.
+    """Arrange texts in rows.
 
     Args:
-        documents: the texts.
-        tokenizer: turns a text into ids.
+        encoded: the ids of each text, as `encode` gives them.
         block_size: the most tokens that a row gives the model at once.
         packing: `blocks` cuts one stream; `documents` keeps documents whole.
         too_long: with `documents`, what to do with a text longer than a block.
@@ -95,7 +98,6 @@ def make_rows(
     Raises:
         SourceError: a text is too long and `too_long` is `error`, or nothing is left to predict.
     """
-    encoded = list(_encode(documents, tokenizer))
     if packing == "blocks":
         packed = Packed(_blocks(encoded, block_size))
     else:
@@ -105,8 +107,7 @@ def make_rows(
     return packed
 
 
-def _encode(documents: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> Iterator[NDArray[np.int32]]:
-    """Ids of each text. Special tokens written in a text are text: data must not end a document."""
+def _encoded(documents: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> Iterator[NDArray[np.int32]]:
     end = tokenizer.eos_token_id
     for start in range(0, len(documents), _ENCODE_AT_ONCE):
         texts = list(documents[start : start + _ENCODE_AT_ONCE])

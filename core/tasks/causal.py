@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import pyarrow as pa
 from torch import nn
 
-from ..data.rows import Packed, Rows, make_rows
+from ..data.cache import ArrowTable, RowCache
+from ..data.hashing import hash_of_texts, hash_of_tokenizer
+from ..data.rows import Packed, Rows, encode, make_rows
 from ..data.sources import SourceError
 from ..decoding.sampling import complete
 from ..errors import ValueInRecipeError
@@ -97,8 +100,16 @@ class CausalTask:
 
     def _rows(self, documents: list[str], key: str) -> Rows:
         data, tell = self._stage.data, self._around.tell
+        made_from = {"texts": hash_of_texts(documents), "tokenizer": hash_of_tokenizer(self._tokenizer)}
+
+        def make() -> ArrowTable:
+            return pa.table({"ids": pa.array(encode(documents, self._tokenizer), pa.list_(pa.int32()))})
+
+        kept = RowCache(self._around.cache / "rows", tell, "texts")
+        table = kept.get(key, str(getattr(data, key.removeprefix("data."))), made_from, make)
+        encoded = [ids.values.to_numpy() for ids in table["ids"]]
         try:
-            packed: Packed = make_rows(documents, self._tokenizer, data.block_size, data.packing, data.too_long)
+            packed: Packed = make_rows(encoded, data.block_size, data.packing, data.too_long)
         except SourceError as error:
             raise ValueInRecipeError(key if error.key == "data.train" else error.key, str(error)) from None
         if packed.split:
