@@ -1,16 +1,10 @@
-"""Colours with a meaning: how likely a token was, which curve is which.
+"""Colours with a meaning: how likely a token was, how much likelier it became, which curve is which.
 
-Probabilities run through ColorBrewer's RdYlBu, red for unlikely and blue for likely, whose steps stay apart for
-people who see fewer colours. Its two ends are equally dark, so there is always a second sign: what had less than
-one chance in ten is underlined, and without colours a digit follows each token.
-
-All colours are ``#rrggbb``. For terminals with fewer colours they are members of the smaller palettes, which Rich
-passes on as they are; its own choice for 16 colours would mix up their order.
+Colours never carry a meaning alone: what had less than one chance in ten is underlined, and without colours a digit
+follows each token. The ramps themselves stand in `ramps`.
 """
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -19,13 +13,7 @@ from numpy.typing import NDArray
 from ...core.tokens import TokenTrace
 from .chart import SERIES_COLOURS, Part
 from .ink import BOLD, DIM, PLAIN, Depth, Ink, Line, Segment
-
-RDYLBU = ("a50026", "d73027", "f46d43", "fdae61", "fee090", "ffffbf", "e0f3f8", "abd9e9", "74add1", "4575b4", "313695")
-XTERM_RAMP = (88, 160, 209, 215, 222, 229, 195, 152, 74, 67, 19)
-"""RdYlBu's nearest neighbours in the palette of 256."""
-BASIC_RAMP = (("aa0000", "ffffff"), ("aa5500", "000000"), ("ffffff", "000000"), ("00aaaa", "000000"),
-              ("0000aa", "ffffff"))  # fmt: skip
-"""Background and text: red, yellow, white, cyan, blue as Rich's palette of 16 has them."""
+from .ramps import PUOR, RDYLBU, Ramp, mixed
 
 SERIES_DARK = ("56b4e9", "e69f00", "009e73", "cc79a7", "f0e442", "d55e00", "0072b2", "999999")
 """Okabe and Ito's colours, the light ones first."""
@@ -41,6 +29,11 @@ Scale = Literal["linear", "surprisal", "rank"]
 SCALES: tuple[Scale, ...] = ("linear", "surprisal", "rank")
 LEAST_BITS = 16
 """The surprisal, in bits, at which the `surprisal` scale ends."""
+
+MOST_CHANGE = 4
+"""The difference, in bits, at which the scale of differences ends."""
+LEAST_CHANGE = 0.25
+"""Tokens whose surprisal changed by fewer bits have no colour."""
 
 DIGITS = "₀₁₂₃₄₅₆₇₈₉"
 
@@ -58,19 +51,18 @@ def likeness(trace: TokenTrace, scale: Scale) -> NDArray[np.float64]:
             return np.where(np.isnan(logprob), np.nan, bins)
 
 
-def probability_ink(probability: float, place: float, depth: Depth) -> Ink:
+def probability_ink(probability: float, place: float, depth: Depth, ramp: Ramp = RDYLBU) -> Ink:
     """How a token looks.
 
     Args:
         probability: 0..1; NaN if there is none, which gives plain text.
         place: on the colour scale, 0..1, see `likeness`.
         depth: how many colours the terminal has.
+        ramp: the colours.
     """
     if math.isnan(probability) or math.isnan(place):
         return PLAIN
-    if depth is Depth.NONE:
-        return Ink(underline=probability < UNLIKELY, bold=probability >= LIKELY)
-    return _ramp_ink(round(min(max(place, 0.0), 1.0) * 250), probability < UNLIKELY, depth)
+    return ramp.ink(place, depth, probability < UNLIKELY, bold=depth is Depth.NONE and probability >= LIKELY)
 
 
 def probability_digit(probability: float) -> str:
@@ -78,7 +70,31 @@ def probability_digit(probability: float) -> str:
     return "" if math.isnan(probability) else DIGITS[min(9, int(probability * 10))]
 
 
-def scale_legend(scale: Scale, depth: Depth) -> Line:
+def difference_ink(bits: float, depth: Depth) -> Ink:
+    """How a token looks that became likelier, or less likely, by so many bits; plain if it hardly changed."""
+    if math.isnan(bits) or abs(bits) < LEAST_CHANGE:
+        return PLAIN
+    place = 0.5 + bits / (2 * MOST_CHANGE)
+    return PUOR.ink(place, depth, bits <= -1, bold=depth is Depth.NONE and bits >= 1)
+
+
+def difference_digits(bits: float) -> str:
+    """A change in whole bits as small digits with a sign, for terminals without colours; nothing below one bit."""
+    if math.isnan(bits) or abs(bits) < 1:
+        return ""
+    return ("₊" if bits > 0 else "₋") + "".join(DIGITS[int(digit)] for digit in str(int(min(abs(bits), 99))))
+
+
+def difference_legend(depth: Depth) -> Line:
+    """The scale of differences with its name and numbers at three places."""
+    if depth is Depth.NONE:
+        signs = (Segment("−1 bit", Ink(underline=True)), Segment(" "), Segment("+1 bit", BOLD))
+        return (*signs, Segment("  ₋₉…₊₉ bits less and more likely", DIM))
+    ramp = _legend_ramp(f"−{MOST_CHANGE}", "0", f"+{MOST_CHANGE} bit", PUOR, depth)
+    return (Segment("change ", DIM), *ramp, Segment("  "), Segment("−1 bit", Ink(underline=True)))
+
+
+def scale_legend(scale: Scale, depth: Depth, ramp: Ramp = RDYLBU) -> Line:
     """The scale with its name and numbers at three places, in one line of about 40 cells."""
     name, low, middle, high = {
         "linear": ("p", "0", ".5", "1"),
@@ -88,12 +104,8 @@ def scale_legend(scale: Scale, depth: Depth) -> Line:
     if depth is Depth.NONE:
         signs = (Segment("p<.1", Ink(underline=True)), Segment(" "), Segment("p≥.5", BOLD))
         return (*signs, Segment(f"  {DIGITS[0]}…{DIGITS[9]} tenths of p", DIM))
-    cells = 15
-    text = low.ljust(cells // 2 - len(middle) // 2) + middle
-    text = text + high.rjust(cells - len(text))
-    chances = np.arange(cells) / (cells - 1)
-    ramp = (Segment(sign, _ramp_ink(round(t * 250), False, depth)) for sign, t in zip(text, chances, strict=True))
-    return (Segment(f"{name} ", DIM), *ramp, Segment("  "), Segment("p<.1", Ink(underline=True)))
+    signs = _legend_ramp(low, middle, high, ramp, depth)
+    return (Segment(f"{name} ", DIM), *signs, Segment("  "), Segment("p<.1", Ink(underline=True)))
 
 
 def series_inks(depth: Depth, dark: bool = True, background: str = "#000000") -> dict[int, Ink]:
@@ -131,52 +143,9 @@ def series_colour(index: int, depth: Depth, dark: bool = True) -> str | None:
     return f"#{ramp[index % SERIES_COLOURS]}"
 
 
-def contrast(a: str, b: str) -> float:
-    """The contrast of two colours by WCAG 2, from 1 to 21."""
-    light, dark = sorted((_luminance(a), _luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def mixed(a: str, b: str, share: float) -> str:
-    """`share` of colour `a`, the rest of colour `b`, in sRGB."""
-    return _hex([share * x + (1 - share) * y for x, y in zip(_rgb(a), _rgb(b), strict=True)])
-
-
-def xterm_colour(index: int) -> str:
-    """Colour 16..255 of the palette of 256."""
-    if index >= 232:
-        return _hex([8 + 10 * (index - 232)] * 3)
-    levels = (0, 95, 135, 175, 215, 255)
-    index -= 16
-    return _hex([levels[index // 36], levels[index // 6 % 6], levels[index % 6]])
-
-
-@lru_cache(maxsize=2048)
-def _ramp_ink(level: int, underline: bool, depth: Depth) -> Ink:
-    """The ink for a place of `level` / 250 on the scale."""
-    place = level / 250
-    if depth is Depth.BASIC:
-        background, foreground = BASIC_RAMP[min(len(BASIC_RAMP) - 1, int(place * len(BASIC_RAMP)))]
-        return Ink(f"#{foreground}", f"#{background}", underline=underline)
-    if depth is Depth.EXTENDED:
-        background = xterm_colour(XTERM_RAMP[round(place * (len(XTERM_RAMP) - 1))])
-    else:
-        last = len(RDYLBU) - 1
-        anchor = min(last - 1, int(place * last))
-        background = mixed(f"#{RDYLBU[anchor + 1]}", f"#{RDYLBU[anchor]}", place * last - anchor)
-    foreground = max("#000000", "#ffffff", key=lambda colour: contrast(colour, background))
-    return Ink(foreground, background, underline=underline)
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-
-def _hex(channels: Sequence[float]) -> str:
-    return "#" + "".join(f"{round(channel):02x}" for channel in channels)
-
-
-def _luminance(colour: str) -> float:
-    shares = (channel / 255 for channel in _rgb(colour))
-    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+def _legend_ramp(low: str, middle: str, high: str, ramp: Ramp, depth: Depth) -> tuple[Segment, ...]:
+    """The ramp in small, with a number at each end and in the middle."""
+    cells = 15
+    text = low.ljust(cells // 2 - len(middle) // 2) + middle
+    text += high.rjust(cells - len(text))
+    return tuple(Segment(sign, ramp.ink(i / (cells - 1), depth)) for i, sign in enumerate(text))

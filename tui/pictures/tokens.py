@@ -6,7 +6,9 @@ less than a tenth of a second; a layout is made once per width.
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from rich.cells import cell_len
@@ -14,11 +16,19 @@ from rich.cells import cell_len
 from ...core.tokens import Cluster, TokenTrace, clusters
 from .colours import Scale, likeness, probability_digit, probability_ink, scale_legend
 from .ink import BOLD, DIM, PLAIN, Depth, Ink, Line, Segment
+from .ramps import RDYLBU, Ramp
 
 PROMPT = DIM
 SPECIAL = Ink(italic=True, dim=True)
 
 _PARTS = re.compile(" +|[^ ]+")
+
+
+class Look(NamedTuple):
+    """How a cluster is shown: its ink, and what follows it."""
+
+    ink: Ink
+    suffix: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +80,9 @@ class Layout:
         return found
 
 
-def token_lines(trace: TokenTrace, width: int, scale: Scale = "linear", depth: Depth = Depth.TRUE) -> Layout:
+def token_lines(
+    trace: TokenTrace, width: int, scale: Scale = "linear", depth: Depth = Depth.TRUE, ramp: Ramp = RDYLBU
+) -> Layout:
     """The tokens as coloured lines, broken between words where possible.
 
     The given part is dim and has no background. A cluster of several tokens has the colour of its least likely one.
@@ -80,28 +92,30 @@ def token_lines(trace: TokenTrace, width: int, scale: Scale = "linear", depth: D
         width: of the lines, in cells; at least 2, the width of the widest characters.
         scale: what the colours mean.
         depth: how many colours the terminal has.
+        ramp: the colours.
     """
     shown = tuple(clusters(trace))
-    inks = _inks(trace, shown, scale, depth)
+    return lay_out(trace, shown, _looks(trace, shown, scale, depth, ramp), width)
+
+
+def lay_out(trace: TokenTrace, shown: Sequence[Cluster], looks: Sequence[Look], width: int) -> Layout:
+    """Clusters of tokens as lines, each with its look; broken between words where possible."""
     writer = _Writer(max(2, width), len(shown))
-    for index, cluster in enumerate(shown):
-        suffix = ""
-        if depth is Depth.NONE and cluster.first >= trace.prompt_length and not cluster.special:
-            suffix = probability_digit(float(np.exp(trace.logprob[cluster.first : cluster.last].min())))
+    for index, (cluster, look) in enumerate(zip(shown, looks, strict=True)):
         text, rest = cluster.text, ""
         if cluster.newlines:
             cut = text.rfind("␊") + 1
             text, rest = text[:cut], text[cut:]
-        writer.add(text + ("" if rest else suffix), inks[index], index)
+        writer.add(text + ("" if rest else look.suffix), look.ink, index)
         if cluster.newlines:
             writer.end_line()
-            writer.add(rest + suffix if rest else "", inks[index], index)
-    return Layout(trace, shown, *writer.finished())
+            writer.add(rest + look.suffix if rest else "", look.ink, index)
+    return Layout(trace, tuple(shown), *writer.finished())
 
 
-def header_line(scale: Scale, depth: Depth) -> Line:
+def header_line(scale: Scale, depth: Depth, ramp: Ramp = RDYLBU) -> Line:
     """What the colours mean, and how the prompt is told apart."""
-    return (*scale_legend(scale, depth), Segment("  "), Segment("prompt", PROMPT))
+    return (*scale_legend(scale, depth, ramp), Segment("  "), Segment("prompt", PROMPT))
 
 
 def inspect_lines(trace: TokenTrace, cluster: Cluster, width: int, depth: Depth = Depth.TRUE) -> list[Line]:
@@ -136,17 +150,18 @@ def short_probability(p: float) -> str:
     return f"{mantissa}e{int(exponent)}" if p > 0 else "0"
 
 
-def _inks(trace: TokenTrace, shown: tuple[Cluster, ...], scale: Scale, depth: Depth) -> list[Ink]:
+def _looks(trace: TokenTrace, shown: Sequence[Cluster], scale: Scale, depth: Depth, ramp: Ramp) -> list[Look]:
     probability, place = trace.probability.tolist(), likeness(trace, scale).tolist()
-    inks: list[Ink] = []
+    looks: list[Look] = []
     for cluster in shown:
         if cluster.first < trace.prompt_length:
-            inks.append(SPECIAL if cluster.special else PROMPT)
+            looks.append(Look(SPECIAL if cluster.special else PROMPT))
             continue
         worst = min(range(cluster.first, cluster.last), key=probability.__getitem__)
-        ink = probability_ink(probability[worst], place[worst], depth)
-        inks.append(replace(ink, italic=True) if cluster.special else ink)
-    return inks
+        ink = probability_ink(probability[worst], place[worst], depth, ramp)
+        digit = probability_digit(probability[worst]) if depth is Depth.NONE and not cluster.special else ""
+        looks.append(Look(replace(ink, italic=True) if cluster.special else ink, digit))
+    return looks
 
 
 def _token_line(trace: TokenTrace, position: int, depth: Depth) -> Line:
