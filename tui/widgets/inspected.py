@@ -1,0 +1,157 @@
+"""Coloured tokens with a line of facts above, and beside or below them what the model thought of the one at the
+cursor."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+from textual import on
+from textual.app import ComposeResult
+from textual.geometry import Size
+
+from .frame import Line, cut, width_of
+from .pane import Pane
+from .tokens import TokenView
+
+if TYPE_CHECKING:
+    from ..pictures.ink import Line as InkLine
+
+BESIDE = 110
+"""From this width on, the inspector stands beside the tokens, with a bar for each alternative."""
+
+_INSPECTOR = 44
+"""Cells of an inspector that stands beside."""
+
+
+class InspectedTokens(Pane):
+    """A pane of tokens; subclasses say what stands above them."""
+
+    DEFAULT_CSS = "InspectedTokens TokenView { margin: 2 2 4 2; }"
+
+    def __init__(self, id: str | None = None):
+        super().__init__(id=id)
+        self._view = TokenView()
+        self._view.can_focus = False
+
+    def compose(self) -> ComposeResult:
+        """The tokens; the pane itself paints what is above and below."""
+        yield self._view
+
+    def on_resize(self) -> None:
+        """Make room for the inspector."""
+        self._make_room()
+
+    def above(self, width: int) -> Sequence[Line]:
+        """What stands above the tokens: at least a line."""
+        raise NotImplementedError
+
+    def more_facts(self) -> Line:
+        """What is known of the token at the cursor beside what its trace tells; nothing, mostly."""
+        return []
+
+    def cycle_scale(self) -> None:
+        """The next meaning of the colours."""
+        self._view.cycle_scale()
+        self.redraw()
+
+    def move(self, lines: int) -> None:
+        """The cursor walks from line to line."""
+        self._view.move(0, lines)
+
+    def slide(self, cells: int) -> None:
+        """The cursor walks over the tokens."""
+        self._view.move(cells, 0)
+
+    def page(self) -> int:
+        """As many lines of tokens as fit."""
+        return max(1, self._view.size.height - 1)
+
+    def tokens_inside(self, size: Size) -> Sequence[Line]:
+        """What stands above, room for the tokens, inspector."""
+        width, height = size
+        if width >= BESIDE:
+            return self._with_inspector_beside(width, height)
+        below = self._inspector_height(height)
+        inspector = [[Segment(" "), *line] for line in self._inspect(width - 2, below)]
+        lines: list[Line] = [*self.above(width)]
+        lines += [[]] * (height - len(lines) - below)
+        return [*lines, *inspector]
+
+    @on(TokenView.Moved)
+    def _inspect_another(self) -> None:
+        self.redraw()
+
+    def _make_room(self) -> None:
+        """Margins of the tokens, for what is above and for the inspector."""
+        width, height = self.size.width - 2, self.size.height - 2
+        if width <= 0:
+            return
+        above = 1 + len(self.above(width))
+        if width >= BESIDE:
+            self._view.styles.margin = (above, _INSPECTOR + 3, 1, 2)
+        else:
+            self._view.styles.margin = (above, 2, 1 + self._inspector_height(height), 2)
+
+    def _with_inspector_beside(self, width: int, height: int) -> list[Line]:
+        rule = Segment("│ ", self.palette.faint)
+        right = [rule, Segment(" " * _INSPECTOR)]
+        more = self.more_facts()
+        facts = [[rule, *fact] for fact in self._facts(_INSPECTOR)]
+        if facts and more:
+            facts.insert(1, [rule, *cut(more, _INSPECTOR)])
+        left: list[Line] = [*self.above(width - _INSPECTOR - 2)]
+        left += [[]] * (height - len(left))
+        facts += [right] * (height - len(facts))
+        return [
+            [*cut(line, width - _INSPECTOR - 3), Segment(" " * (width - _INSPECTOR - 3 - width_of(line))), *fact]
+            for line, fact in zip(left, facts, strict=False)
+        ]
+
+    def _inspector_height(self, inside: int) -> int:
+        """A rule and the facts: on two or three lines, or with a bar for each alternative where there is room."""
+        if inside < 8:
+            return 2
+        return 3 + bool(self.more_facts()) if inside < 26 else 11
+
+    def _inspect(self, width: int, height: int) -> list[Line]:
+        facts, cluster = self._facts(width), self._view.cluster
+        if not facts or cluster is None:
+            return []
+        rule: Line = [Segment("─" * width, self.palette.faint)]
+        more = [cut(line, width) for line in [self.more_facts()] if line]
+        if height > 4:
+            return [rule, facts[0], *more, *facts[1:]][:height]
+        return [rule, facts[0], *more, cut(self._rivals(cluster.first), width)][:height]
+
+    def _facts(self, width: int) -> list[Line]:
+        """The tokens at the cursor, each with its alternatives below it."""
+        from ..pictures.tokens import inspect_lines
+
+        trace, cluster = self._view.trace, self._view.cluster
+        if trace is None or cluster is None:
+            return []
+        return [rich_line(line) for line in inspect_lines(trace, cluster, width, self._view.depth)]
+
+    def _rivals(self, position: int) -> Line:
+        """What else the model thought of, in one line."""
+        from ..pictures.tokens import short_probability, token_name
+
+        trace = self._view.trace
+        if trace is None or math.isnan(trace.logprob[position]):
+            return []
+        palette = self.palette
+        line: Line = []
+        for token_id, logprob in zip(trace.alternative_ids[position], trace.alternative_logprob[position], strict=True):
+            style = palette.strong if token_id == trace.ids[position] else palette.text
+            line += [Segment("   ")] if line else []
+            line.append(Segment(token_name(trace, int(token_id)), style))
+            line.append(Segment(f" {short_probability(math.exp(logprob))}", palette.dim))
+        return line
+
+
+def rich_line(line: "InkLine") -> Line:
+    """The same for a pane."""
+    from ..pictures.ink import rich_style
+
+    return [Segment(segment.text, rich_style(segment.ink)) for segment in line]
