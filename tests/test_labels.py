@@ -172,6 +172,20 @@ def test_a_head_of_another_size_is_replaced_and_said(tmp_path):
     assert "a head of another size is replaced by a new one: classifier.bias (3,) → (1,)" in read.said
 
 
+def test_a_head_that_is_kept_for_labels_of_other_names_says_so(tmp_path):
+    train = small_labels.write(tmp_path / "train.csv", small_labels.rows())
+    first = Bench(tmp_path / "first", small_labels.stage(train))
+    folder = str(first.folder / first.work()["model"])
+    same = small_labels.Read(small_labels.stage(train, model={"from": folder}, tokenizer=None), tmp_path)
+    same.model()
+    assert "the head is kept" not in same.said
+    renamed = [{**row, "label": {"bad": "no", "good": "yes"}[row["label"]]} for row in small_labels.rows()]
+    other = small_labels.write(tmp_path / "other.csv", renamed)
+    read = small_labels.Read(small_labels.stage(other, model={"from": folder}, tokenizer=None), tmp_path)
+    assert read.model().config.id2label == {0: "no", 1: "yes"}
+    assert "the head is kept; what it called 'bad', 'good' is now 'no', 'yes'" in read.said
+
+
 def test_numbers_as_labels_take_the_names_that_the_recipe_gives(tmp_path):
     table = [{**row, "label": int(row["label"] == "good")} for row in small_labels.rows()]
     train = small_labels.write(tmp_path / "train.csv", table)

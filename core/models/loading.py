@@ -9,6 +9,7 @@ import torch
 
 from ..errors import ValueInRecipeError
 from ..recipe.keys import nearest
+from ..recipe.problems import quoted
 from ..recipe.schema import AnyModel, PretrainedModel, ScratchModel
 from .origin import remember_origin
 
@@ -131,9 +132,24 @@ def _load(model: PretrainedModel, head: Head, fields: Mapping[str, Any], tell: T
     except Exception as error:
         raise _cannot_load(model, head, error) from None
     _tell_what_is_new(model, report, tell)
+    if not report.get("missing_keys") and not report.get("mismatched_keys"):
+        _tell_new_labels(model, fields, tell)
     mismatched = {name for name, *_ in report.get("mismatched_keys", ())}
     remember_origin(found, model.from_, {*report.get("missing_keys", ()), *mismatched})
     return found
+
+
+def _tell_new_labels(model: PretrainedModel, fields: Mapping[str, Any], tell: Tell) -> None:
+    """A head that is kept although its labels are called something else is said aloud."""
+    import transformers
+
+    wanted = fields.get("id2label")
+    had = transformers.AutoConfig.from_pretrained(model.from_, trust_remote_code=model.trust_remote_code).id2label
+    if not wanted or not had or all(name == f"LABEL_{number}" for number, name in had.items()):
+        return
+    before, now = ([quoted(str(name)) for _, name in sorted(each.items())] for each in (had, wanted))
+    if before != now:
+        tell(f"model: the head is kept; what it called {', '.join(before[:8])} is now {', '.join(now[:8])}")
 
 
 def _tell_what_is_new(model: PretrainedModel, report: Mapping[str, Any], tell: Tell) -> None:

@@ -64,8 +64,9 @@ def _words(
     running = max(1, sum(counts.values()))
     share = sum(counted.values()) / running
     around.tell(f"words: {len(words):,} known, which are {share:.2%} of the training texts' {running:,} words")
-    if isinstance(stage.model, BagModel | EncoderModel) and stage.model.embeddings is not None:
-        vectors = load_vectors(stage.model.embeddings, around.cache, around.tell, "model.embeddings")
+    own = stage.model if isinstance(stage.model, BagModel | EncoderModel) else None
+    if own and own.embeddings is not None and own.embeddings != wanted.vocabulary:
+        vectors = load_vectors(own.embeddings, around.cache, around.tell, "model.embeddings")
         share = sum(count for word, count in counted.items() if word in vectors) / running
         around.tell(f"words: {share:.2%} of the training texts' {running:,} words have a vector")
     return words_tokenizer(words)
