@@ -149,7 +149,9 @@ def _preview_lines(stage: dict[str, Any]) -> Iterator[str]:
     yield f"stage {stage['name']}  ({stage['kind']}, {stage['objective']})"
     for what, parts in stage["counts"].items():
         yield _row(what, "  ".join(f"{part} {words.count(n)}" for part, n in parts.items() if n))
-    yield _row("rows", f"train {words.count(stage['train_rows'])}  validation {words.count(stage['validation_rows'])}")
+    if "rows" not in stage["counts"]:
+        of = {part: words.count(stage[f"{part}_rows"]) for part in ("train", "validation")}
+        yield _row("rows", f"train {of['train']}  validation {of['validation']}")
     kinds = "" if stage["vocabulary"] is None else f", of {words.count(stage['vocabulary'])} kinds"
     yield _row("tokens", f"{words.count(stage['tokens_per_epoch'])} an epoch{kinds}")
     yield _row("steps", f"{words.count(stage['steps'])}, {words.number(stage['epochs'])} epochs")
