@@ -66,7 +66,7 @@ def complete(
     """
     model.eval()
     device = next(model.parameters()).device
-    given = _prompt_ids(tokenizer, prompt)
+    given = prompt_ids(tokenizer, prompt)
     ends = (cast("int | None", tokenizer.eos_token_id),) if ends is None else ends
     longest = getattr(model.config, "max_position_embeddings", None)
     steps = settings.tokens if longest is None else max(0, min(settings.tokens, longest - len(given)))
@@ -91,7 +91,8 @@ def complete(
     return _trace(tokenizer, given, generated, measured)
 
 
-def _prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str | Sequence[int]) -> list[int]:
+def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str | Sequence[int]) -> list[int]:
+    """A prompt's ids; of an empty one, the token that texts begin with."""
     ids = cast("list[int]", tokenizer(prompt, verbose=False)["input_ids"]) if isinstance(prompt, str) else list(prompt)
     if not ids:
         first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
