@@ -16,8 +16,8 @@ from .errors import LmwbError, ValueInRecipeError
 from .history.tensorboard import check_installed
 from .home import Home
 from .recipe import origins, thaw
-from .recipe.schema import CompareStage, PretrainedModel, Recipe
-from .references import resolved
+from .recipe.schema import TRAIN_STAGES, Recipe
+from .references import builds_on, resolved
 from .text import shorten
 
 _EXAMPLES = 3
@@ -54,11 +54,11 @@ def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[st
         check_installed(written)
     stages: list[dict[str, Any]] = []
     for position, stage in enumerate(recipe.stage):
-        if isinstance(stage, CompareStage):
+        if not isinstance(stage, TRAIN_STAGES):
             stages.append({"name": stage.name, "kind": stage.kind})
             continue
-        if isinstance(stage.model, PretrainedModel) and stage.model.from_ in [s.name for s in recipe.stage[:position]]:
-            stages.append({"name": stage.name, "kind": stage.kind, "builds_on": stage.model.from_})
+        if earlier := builds_on(recipe, position):
+            stages.append({"name": stage.name, "kind": stage.kind, "builds_on": earlier})
             continue
         try:
             stages.append(_preview_training(recipe, position, home))
@@ -77,7 +77,7 @@ def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, An
     from .training.plan import Plan
 
     stage = resolved(recipe, position, home, Home(home))
-    assert not isinstance(stage, CompareStage)
+    assert isinstance(stage, TRAIN_STAGES)
     notes: list[str] = []
     task = task_of(stage, Surroundings(recipe.seed, Home(home).cache, notes.append))
     material = task.read()

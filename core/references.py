@@ -1,13 +1,23 @@
-"""Models that a recipe names by the stage or the run that made them."""
+"""Models and tables that a recipe names by the stage or the run that made them."""
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from .errors import LmwbError, ValueInRecipeError
 from .history.queries import History
 from .home import Home
 from .recipe.problems import quoted
-from .recipe.schema import CompareStage, PretrainedModel, Recipe, Stage
+from .recipe.schema import (
+    MADE_BY,
+    AnyAugmenter,
+    AugmentStage,
+    CompareStage,
+    PredictStage,
+    PretrainedModel,
+    Recipe,
+    Stage,
+)
 
 
 def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Stage:
@@ -16,16 +26,18 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
     Raises:
         ValueInRecipeError: there is no such run or stage, or it has no result.
     """
-    stage = recipe.stage[position]
+    stage = _with_rows(recipe, position, run_folder)
+    if isinstance(stage, AugmentStage):
+        return _with_translators(stage, home)
+    earlier = [each.name for each in recipe.stage[:position]]
     if isinstance(stage, CompareStage) or not isinstance(stage.model, PretrainedModel):
         return stage
     source = stage.model.from_
-    if source in [earlier.name for earlier in recipe.stage[:position]]:
+    if source in earlier:
         folder = run_folder / source / "model"
     elif source.startswith("smoke:"):
-        from .models.stand_ins import stand_in_model
-
-        folder = stand_in_model(source.removeprefix("smoke:"), stage.objective, home.smoke)
+        purpose = stage.task if isinstance(stage, PredictStage) else stage.objective
+        folder = _stand_in(source, purpose, home)
     elif source.startswith("run:"):
         folder = _result_of(source.removeprefix("run:"), home)
     else:
@@ -33,6 +45,57 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
     if not folder.is_dir():
         raise ValueInRecipeError("model.from", f"{quoted(source)} has left no model behind in {folder}")
     return stage.model_copy(update={"model": stage.model.model_copy(update={"from_": str(folder)})})
+
+
+def builds_on(recipe: Recipe, position: int) -> str | None:
+    """The earlier stage whose model or table a stage starts from, by name; None if it stands by itself."""
+    stage, earlier = recipe.stage[position], [each.name for each in recipe.stage[:position]]
+    model = getattr(stage, "model", None)
+    if isinstance(model, PretrainedModel) and model.from_ in earlier:
+        return model.from_
+    made = [source.removeprefix(MADE_BY) for source in _made_sources(stage).values()]
+    return next((name for name in made if name in earlier), None)
+
+
+def _made_sources(stage: Stage) -> dict[str, str]:
+    """By key of the stage's data, the sources that earlier stages write."""
+    data = getattr(stage, "data", None)
+    keys = ("train", "validation", "test", "predict", "source")
+    found = {key: getattr(data, key, None) for key in keys}
+    return {key: source for key, source in found.items() if isinstance(source, str) and source.startswith(MADE_BY)}
+
+
+def _with_rows(recipe: Recipe, position: int, run_folder: Path) -> Stage:
+    """The stage, with the tables of earlier stages as files."""
+    stage = recipe.stage[position]
+    tables = {each.name: each.file for each in recipe.stage[:position] if isinstance(each, AugmentStage)}
+    files: dict[str, str] = {}
+    for key, source in _made_sources(stage).items():
+        name = source.removeprefix(MADE_BY)
+        if name not in tables:
+            raise ValueInRecipeError(f"data.{key}", f"no earlier stage of kind augment is called {quoted(name)}")
+        files[key] = str(run_folder / name / tables[name])
+    if not files:
+        return stage
+    data: Any = getattr(stage, "data")  # noqa: B009 - a comparison has none
+    return stage.model_copy(update={"data": data.model_copy(update=files)})
+
+
+def _with_translators(stage: AugmentStage, home: Home) -> AugmentStage:
+    """The stage, with folders for the tiny models that stand in for translators."""
+
+    def there(each: AnyAugmenter) -> AnyAugmenter:
+        named = {key: getattr(each, key, None) for key in ("there", "back")}
+        smoke = {key: name for key, name in named.items() if isinstance(name, str) and name.startswith("smoke:")}
+        return each.model_copy(update={key: str(_stand_in(name, "text-to-text", home)) for key, name in smoke.items()})
+
+    return stage.model_copy(update={"augmenter": [there(each) for each in stage.augmenter]})
+
+
+def _stand_in(source: str, purpose: str, home: Home) -> Path:
+    from .models.stand_ins import stand_in_model
+
+    return stand_in_model(source.removeprefix("smoke:"), purpose, home.smoke)
 
 
 def _result_of(reference: str, home: Home) -> Path:

@@ -21,7 +21,7 @@ from .history.recorder import Recorder
 from .history.tensorboard import EventFiles, check_installed
 from .home import Home
 from .recipe import Recipe, origins, thaw
-from .recipe.schema import CompareStage, Stage
+from .recipe.schema import TRAIN_STAGES, AugmentStage, CompareStage, PredictStage, Stage
 from .references import resolved
 from .runs import comparisons
 from .stages.context import StageContext, StagePlace
@@ -159,10 +159,8 @@ class _Attempt:
                     self._recorder.progress(stage_id, 0, None, "comparing")
                 summary = compare.run(stage, StagePlace(**place), self._home, self._run)
             else:
-                from .stages import train
-
                 context = StageContext(**place, cache=self._home.cache, seed=recipe.seed, device=device)
-                summary = train.run(stage, context)
+                summary = self._work_of(stage, context)
         except ValueInRecipeError as error:
             raise origins.blame(origins.read(self._run.folder), position, error) from None
         finally:
@@ -170,6 +168,21 @@ class _Attempt:
                 events.close()
         self._recorder.flush()
         end_stage(self._connection, stage_id, summary)
+
+    def _work_of(self, stage: Stage, context: StageContext) -> dict[str, Any]:
+        """Do a stage's work; returns its results."""
+        if isinstance(stage, AugmentStage):
+            from .stages import augment
+
+            return augment.run(stage, context, self._home)
+        if isinstance(stage, PredictStage):
+            from .stages import predict
+
+            return predict.run(stage, context, self._home)
+        assert isinstance(stage, TRAIN_STAGES)
+        from .stages import train
+
+        return train.run(stage, context)
 
     def _event_files(self) -> EventFiles:
         events = EventFiles()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from lmwb.core.errors import RecipeError
-from lmwb.core.recipe import load
+from lmwb.core.recipe import load, schema
 
 TOP = 'name = "x"\nmodel = { from = "hub/model" }\n'
 HEAD = TOP + 'data = { train = "texts.txt" }\n'
@@ -17,6 +17,8 @@ TOP_KEYS = (
     "seeds, sweep, tokenizer, train"
 )
 
+_KINDS = list(dict.fromkeys(f"'{each.model_fields['kind'].default}'" for each in schema.STAGES))
+KINDS = f"{', '.join(_KINDS[:-1])} or {_KINDS[-1]}"
 TOKENIZERS = "'pretrained', 'bpe', 'wordpiece', 'unigram' or 'words'"
 
 BAD = {
@@ -113,7 +115,7 @@ BAD = {
     "no choice at all": (HEAD + "train.precision = 16", ["4: 'precision' must be 'fp32', 'bf16' or 'fp16', not 16"]),
     "wrong kind of table": (HEAD + 'tokenizer = { kind = "bp" }',
                             [f"4: 'kind' must be {TOKENIZERS}, not 'bp'; did you mean 'bpe'?"]),
-    "wrong kind of stage": (HEAD + 'kind = "dance"', ["4: 'kind' must be 'train' or 'compare', not 'dance'"]),
+    "wrong kind of stage": (HEAD + 'kind = "dance"', [f"4: 'kind' must be {KINDS}, not 'dance'"]),
     # rules between keys
     "two lengths": (HEAD + "[train]\nepochs = 1\nsteps = 1", ["6: give 'epochs' or 'steps', not both"]),
     "scratch without tokenizer": (

@@ -16,7 +16,7 @@ from typing import Any
 from ..text import printable
 from .lines import KeyPath, below, is_list, is_table
 from .problems import describe, one_of, quoted
-from .schema import CausalStage, CompareStage, Recipe
+from .schema import STAGES, CausalStage, Recipe, stage_tag, tag_of
 
 _INSTEAD = {"steps": "epochs", "epochs": "steps"}
 """Setting the one takes the place of the other."""
@@ -233,8 +233,9 @@ def from_the_top(keys: list[str], document: dict[str, Any]) -> list[str]:
 
 
 def _stage_name(stage: Any) -> str:
-    kind = CompareStage if is_table(stage) and stage.get("kind") == "compare" else CausalStage
-    default = kind.model_fields["name"].default
+    tag = stage_tag(stage) if is_table(stage) else None
+    kind = next((each for each in STAGES if tag_of(each) == tag), CausalStage)
+    default = str(kind.model_fields["name"].default)
     return str(stage.get("name", default)) if is_table(stage) else default
 
 

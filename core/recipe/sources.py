@@ -8,6 +8,7 @@ from typing import Any
 from ..text import printable
 from .lines import KeyPath, is_list, is_table
 from .problems import Problem
+from .schema import MADE_BY
 
 BUILT_IN = ("python-reference", "drawn-digits", "drawn-letters")
 """Sources that need no file."""
@@ -24,34 +25,54 @@ def resolve(document: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> lis
         A problem for each file or folder that is missing or empty.
     """
     problems: list[Problem] = []
-    for path, table, earlier, later in _tables(document):
+    for path, name, table, earlier, later in _tables(document):
         key = str(path[-1])
         value = table.get(key)
         if not isinstance(value, str) or not value or value.startswith("smoke:"):
             continue
-        if path[-2:] == ("model", "from") and value in earlier:
+        model = name == "models" or (name, key) == ("model", "from")
+        if model and value in earlier:
             continue
-        if path[-2:] == ("model", "from") and value in later:
+        if model and value in later:
             absolute, complaint = value, f"stage '{printable(value)}' comes later; a stage builds on an earlier one"
+        elif name == "data" and value.startswith(MADE_BY):
+            absolute, complaint = value, _made(value.removeprefix(MADE_BY), earlier)
         else:
-            absolute, complaint = _READERS[str(path[-2]), key](value, base_of(path))
+            absolute, complaint = _READERS.get((name, key), _folder)(value, base_of(path))
         table[key] = absolute
         if complaint:
-            problems.append(Problem(path, f"{path[-2]}.{key}: {complaint}"))
+            problems.append(Problem(path, f"{name}.{key}: {complaint}"))
     return problems
 
 
-def _tables(document: dict[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any], list[Any], list[Any]]]:
-    """The path of every key that may name a file or folder, with the table that it stands in, and the names of the
-    stages before it, and from its own on."""
+def _made(name: str, earlier: dict[str, str]) -> str | None:
+    """What is wrong with a source that shall be the table of an earlier stage."""
+    if earlier.get(name) == "augment":
+        return None
+    makers = [each for each, kind in earlier.items() if kind == "augment"]
+    there = f"there is {', '.join(map(printable, makers))}" if makers else "there is none"
+    return f"no earlier stage of kind 'augment' is called '{printable(name)}'; {there}"
+
+
+def _tables(document: dict[str, Any]) -> Iterator[tuple[KeyPath, str, dict[str, Any], dict[str, str], list[Any]]]:
+    """The path of every key that may name a file or folder, with the table that it stands in and its name, the kinds
+    of the stages before it by name, and the names from its own stage on."""
     stages = document.get("stage")
     stages = [stage if is_table(stage) else {} for stage in stages] if is_list(stages) else []
+    kinds = [str(stage.get("kind", "train")) for stage in stages]
     names = [stage.get("name") for stage in stages]
     for position, stage in enumerate(stages):
+        earlier = {names[i] or kinds[i]: kinds[i] for i in range(position) if isinstance(names[i], str | None)}
         for name, key in _READERS:
             table = stage.get(name)
             if is_table(table):
-                yield ("stage", position, name, key), table, names[:position], names[position:]
+                yield ("stage", position, name, key), name, table, earlier, names[position:]
+            for place, entry in enumerate(table if is_list(table) else []):
+                if is_table(entry):
+                    yield ("stage", position, name, place, key), name, entry, earlier, names[position:]
+        models = stage.get("models")
+        for key in models if is_table(models) else ():
+            yield ("stage", position, "models", key), "models", models, earlier, names[position:]
 
 
 def _data(source: str, base: Path) -> tuple[str, str | None]:
@@ -117,10 +138,14 @@ _READERS: dict[tuple[str, str], Callable[[str, Path], tuple[str, str | None]]] =
     ("data", "validation"): _data,
     ("data", "test"): _data,
     ("data", "predict"): _data,
+    ("data", "source"): _data,
     ("model", "from"): _folder,
     ("model", "embeddings"): _vectors,
     ("tokenizer", "from"): _folder,
     ("tokenizer", "special_tokens_from"): _folder,
     ("tokenizer", "vocabulary"): _vectors,
+    ("augmenter", "there"): _folder,
+    ("augmenter", "back"): _folder,
+    ("augmenter", "synonyms"): _data,
 }
 """What reads the value of a key that may name a file or folder, by table and key."""

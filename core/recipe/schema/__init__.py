@@ -4,7 +4,8 @@ The models are the documentation (`lmwb schema` prints them) and the validation 
 types are strict). Tables that come in kinds are told apart by their `kind`, training stages by their `objective`.
 """
 
-from .base import Expected, Table, rule_broken, tag_of
+from .augment import AnyAugmenter, AugmentData, AugmentStage, BackTranslation, PluginAugmenter, WordEdits
+from .base import MADE_BY, Expected, Table, rule_broken, tag_of
 from .data import (
     AnyData,
     ChoiceData,
@@ -30,7 +31,9 @@ from .decoding import (
 )
 from .method import Adapters, AnyMethod, Layers, LinearProbe, Lora
 from .model import AnyModel, BagModel, ConvNetModel, EncoderModel, PretrainedModel, ScratchModel
+from .predict import PredictData, PredictStage, TaskName
 from .recipe import Log, Recipe
+from .rewriting import Rewriting
 from .stage import (
     STAGES,
     TRAIN_STAGES,
@@ -59,14 +62,19 @@ from .tokenizer import (
 from .train import Sample, Train
 
 __all__ = [
+    "MADE_BY",
     "STAGES",
     "TRAIN_STAGES",
     "Adapters",
+    "AnyAugmenter",
     "AnyData",
     "AnyMethod",
     "AnyModel",
     "AnyProcessor",
     "AnyTokenizer",
+    "AugmentData",
+    "AugmentStage",
+    "BackTranslation",
     "BadWords",
     "BagModel",
     "BlockNgrams",
@@ -96,15 +104,20 @@ __all__ = [
     "MinP",
     "MinimumLength",
     "MultipleChoiceStage",
+    "PluginAugmenter",
     "PluginProcessor",
+    "PredictData",
+    "PredictStage",
     "PretrainedModel",
     "PretrainedTokenizer",
     "Recipe",
     "RegressionStage",
+    "Rewriting",
     "Sample",
     "ScratchModel",
     "Stage",
     "Table",
+    "TaskName",
     "Temperature",
     "TextData",
     "TextStage",
@@ -113,6 +126,7 @@ __all__ = [
     "Train",
     "TrainStage",
     "UnigramTokenizer",
+    "WordEdits",
     "WordPieceTokenizer",
     "WordsTokenizer",
     "rule_broken",

@@ -21,6 +21,16 @@ class Expected:
     words: str
 
 
+MADE_BY = "stage:"
+"""Before the name of an earlier stage, in the place of a source: the table that the stage has written."""
+
+StageName = Annotated[
+    str,
+    Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"),
+    Expected("letters, digits, '_', '.' and '-', a letter or digit first"),
+]
+
+
 def rule_broken(key: str, sentence: str) -> PydanticCustomError:
     """The error for keys that are well by themselves and do not go together; `key` says at which line."""
     return PydanticCustomError("rule", "{sentence}", {"key": key, "sentence": sentence})

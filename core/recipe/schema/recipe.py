@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from .base import Expected, Positive, Table, rule_broken
-from .stage import CompareStage, Stage
+from .base import MADE_BY, Expected, Positive, Table, rule_broken
+from .stage import TRAIN_STAGES, CompareStage, Stage
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -58,8 +58,8 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def _compares_what_is_there(self) -> "Recipe":
-        trained = [stage.name for stage in self.stage if not isinstance(stage, CompareStage)]
-        if not trained:
+        trained = [stage.name for stage in self.stage if isinstance(stage, TRAIN_STAGES)]
+        if not trained and any(isinstance(stage, CompareStage) for stage in self.stage):
             raise rule_broken("stage", "there is nothing to compare; the recipe needs a stage that trains")
         for stage in self.stage:
             if isinstance(stage, CompareStage):
@@ -70,6 +70,19 @@ class Recipe(Table):
                             "stage",
                             f"stage '{stage.name}' compares '{name}', but the recipe trains {', '.join(trained)}",
                         )
+        return self
+
+    @model_validator(mode="after")
+    def _made_rows_are_not_split(self) -> "Recipe":
+        for stage in self.stage:
+            if not isinstance(stage, TRAIN_STAGES) or not str(stage.data.train).startswith(MADE_BY):
+                continue
+            if not isinstance(stage.data.validation, str) and stage.data.validation != 0:
+                raise rule_broken(
+                    "stage",
+                    f"stage '{stage.name}': rows made of one text would stand on both sides; name a source for "
+                    "data.validation, or say 0 for none",
+                )
         return self
 
     @model_validator(mode="after")

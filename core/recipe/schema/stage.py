@@ -1,22 +1,18 @@
-"""The tables `[[stage]]`: training, one kind for each objective, and comparing."""
+"""The tables `[[stage]]`: training, one kind for each objective, and what else a recipe may do."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from ..lines import is_table
-from .base import Expected, Fraction, NotEmpty, Table, rule_broken
+from .augment import AugmentStage
+from .base import Fraction, NotEmpty, StageName, Table, rule_broken
 from .data import ChoiceData, ImageData, InstructionData, LabelData, MaskedData, TextData
 from .method import Method
 from .model import ImageModel, LanguageModel, PretrainedModel, TextModel
+from .predict import PredictStage
 from .tokenizer import PretrainedTokenizer, Tokenizer
 from .train import Sample, Train
-
-StageName = Annotated[
-    str,
-    Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"),
-    Expected("letters, digits, '_', '.' and '-', a letter or digit first"),
-]
 
 
 class _TrainStage(Table):
@@ -193,7 +189,7 @@ TRAIN_STAGES = (
     MultipleChoiceStage,
     ImageStage,
 )
-STAGES = (*TRAIN_STAGES, CompareStage)
+STAGES = (*TRAIN_STAGES, AugmentStage, PredictStage, CompareStage)
 
 TrainStage = (
     CausalStage
@@ -224,6 +220,8 @@ Stage = Annotated[
     | Annotated[RegressionStage, Tag("regression")]
     | Annotated[MultipleChoiceStage, Tag("multiple-choice")]
     | Annotated[ImageStage, Tag("image-classification")]
+    | Annotated[AugmentStage, Tag("augment")]
+    | Annotated[PredictStage, Tag("predict")]
     | Annotated[CompareStage, Tag("compare")],
     Discriminator(stage_tag),
 ]

@@ -1,0 +1,1 @@
+"""Ready-made tasks: a model that has learned something, put to work on texts."""
