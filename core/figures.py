@@ -16,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
+from numpy.typing import NDArray
 
 from .comparison import LOWER_IS_BETTER, Comparison, Outcome, Row
 from .errors import MachineError
@@ -93,6 +94,31 @@ def draw_all(history: History, comparison: Comparison) -> Iterator[tuple[str, Pi
     for kind in KINDS:
         if picture := draw(kind, history, comparison):
             yield kind, picture
+
+
+def draw_probabilities(panels: Sequence[tuple[str, Mapping[str, NDArray[np.float32]]]]) -> Picture:
+    """The probability of each token of some texts, a panel for each prompt.
+
+    Args:
+        panels: the prompt, foreign text, and a curve of probabilities for each name.
+    """
+    with _styled():
+        figure = Figure(figsize=(6.4, 2.3 * len(panels) + 0.9))
+        handles: dict[str, Any] = {}
+        grid: Any = figure.subplots(len(panels), 1, squeeze=False, sharex=True, sharey=True)
+        for axes, (prompt, curves) in zip(grid.flat, panels, strict=True):
+            axes.set_title(_short(prompt, 80))
+            axes.set_ylabel("probability")
+            axes.set_ylim(-0.03, 1.03)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            for number, (name, p) in enumerate(curves.items()):
+                style = "osD^v"[number % 5] + ("-", "--", ":", "-.")[number // len(_COLOURS) % 4]
+                colour = _COLOURS[number % len(_COLOURS)]
+                label = _short(name, 60)
+                handles[label] = axes.plot(range(1, len(p) + 1), p, style, color=colour, markersize=3, linewidth=1.2)[0]
+        grid[-1, 0].set_xlabel("generated token")
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, max(1, len(handles))))
+    return Picture(figure)
 
 
 # -- the kinds ------------------------------------------------------------------------------------

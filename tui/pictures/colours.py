@@ -85,16 +85,15 @@ def difference_digits(bits: float) -> str:
     return ("₊" if bits > 0 else "₋") + "".join(DIGITS[int(digit)] for digit in str(int(min(abs(bits), 99))))
 
 
-def difference_legend(depth: Depth) -> Line:
-    """The scale of differences with its name and numbers at three places."""
+def difference_legend(depth: Depth, styled: bool = True) -> Line:
+    """The scale of differences with its name and numbers at three places; unstyled, only what the digits mean."""
     if depth is Depth.NONE:
-        signs = (Segment("−1 bit", Ink(underline=True)), Segment(" "), Segment("+1 bit", BOLD))
-        return (*signs, Segment("  ₋₉…₊₉ bits less and more likely", DIM))
+        return (*_signs("−1 bit", "+1 bit", styled), Segment("₋₂ 2 bits less likely  ₊₂ 2 bits likelier", DIM))
     ramp = _legend_ramp(f"−{MOST_CHANGE}", "0", f"+{MOST_CHANGE} bit", PUOR, depth)
     return (Segment("change ", DIM), *ramp, Segment("  "), Segment("−1 bit", Ink(underline=True)))
 
 
-def scale_legend(scale: Scale, depth: Depth, ramp: Ramp = RDYLBU) -> Line:
+def scale_legend(scale: Scale, depth: Depth, ramp: Ramp = RDYLBU, styled: bool = True) -> Line:
     """The scale with its name and numbers at three places, in one line of about 40 cells."""
     name, low, middle, high = {
         "linear": ("p", "0", ".5", "1"),
@@ -102,8 +101,7 @@ def scale_legend(scale: Scale, depth: Depth, ramp: Ramp = RDYLBU) -> Line:
         "rank": ("rank", ">1000", "≤100", "1"),
     }[scale]
     if depth is Depth.NONE:
-        signs = (Segment("p<.1", Ink(underline=True)), Segment(" "), Segment("p≥.5", BOLD))
-        return (*signs, Segment(f"  {DIGITS[0]}…{DIGITS[9]} tenths of p", DIM))
+        return (*_signs("p<.1", "p≥.5", styled), Segment(f"{DIGITS[0]} p<.1  {DIGITS[5]} p≥.5  {DIGITS[9]} p≥.9", DIM))
     signs = _legend_ramp(low, middle, high, ramp, depth)
     return (Segment(f"{name} ", DIM), *signs, Segment("  "), Segment("p<.1", Ink(underline=True)))
 
@@ -141,6 +139,10 @@ def series_colour(index: int, depth: Depth, dark: bool = True) -> str | None:
         return None
     ramp = SERIES_BASIC if depth is Depth.BASIC else SERIES_DARK if dark else SERIES_LIGHT
     return f"#{ramp[index % SERIES_COLOURS]}"
+
+
+def _signs(low: str, high: str, styled: bool) -> Line:
+    return () if not styled else (Segment(low, Ink(underline=True)), Segment(" "), Segment(high, BOLD), Segment("  "))
 
 
 def _legend_ramp(low: str, middle: str, high: str, ramp: Ramp, depth: Depth) -> tuple[Segment, ...]:

@@ -128,12 +128,13 @@ def inspect_lines(trace: TokenTrace, cluster: Cluster, width: int, depth: Depth 
     for position in range(cluster.first, cluster.last):
         lines.append(_token_line(trace, position, depth))
         lines.extend(_alternatives(trace, position, width, depth))
-    return [_cut(line, width) for line in lines]
+    return [cut_line(line, width) for line in lines]
 
 
 def token_name(trace: TokenTrace, token_id: int) -> str:
     """A token with its spaces visible: " of" and "of" are two tokens."""
-    return trace.piece(token_id).replace(" ", "␠")
+    shown = trace.piece(token_id)
+    return shown.replace(" ", "␠") if trace.pieces.get(token_id) else shown
 
 
 def short_probability(p: float) -> str:
@@ -191,7 +192,7 @@ def _alternatives(trace: TokenTrace, position: int, width: int, depth: Depth) ->
         lines.append(
             (
                 Segment("▸ " if chosen else "  "),
-                Segment(_fitted(name, column), BOLD if chosen else PLAIN),
+                Segment(fitted(name, column), BOLD if chosen else PLAIN),
                 Segment(f" {short_probability(p):>5} "),
                 Segment(filled, _bar_ink(p, depth)),
             )
@@ -210,14 +211,15 @@ def _bar(share: float, width: int) -> str:
     return "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
 
 
-def _fitted(text: str, width: int) -> str:
+def fitted(text: str, width: int) -> str:
     """Exactly `width` cells, with ``…`` where something is missing."""
     if cell_len(text) > width:
         text = _head(text, width - 1)[0] + "…"
     return text + " " * (width - cell_len(text))
 
 
-def _cut(line: Line, width: int) -> Line:
+def cut_line(line: Line, width: int) -> Line:
+    """As much of the line as fits into `width` cells."""
     kept: list[Segment] = []
     for segment in line:
         head, _ = _head(segment.text, width)
