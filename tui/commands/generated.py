@@ -33,13 +33,13 @@ class Result:
 
 def pages(results: Sequence[Result], pen: "Pen", tree: bool, table: bool, plot: bool) -> "list[Line]":
     """Everything that is asked for, prompt by prompt."""
-    from ..pictures.generations import legend_line, prompt_line, table_legend
+    from ..pictures.generations import legend_line, line_of_prompt, table_legend
 
     lines: list[Line] = []
     prompts = [one.prompt for one in results[0].generations]
     for number, prompt in enumerate(prompts):
         if len(prompts) > 1:
-            lines += [prompt_line(prompt, pen.width), ()]
+            lines += [line_of_prompt(prompt, pen.width), ()]
         lines += _beside(results, number, pen)
         for result in results:
             lines += _closer(result, result.generations[number], pen, tree, table, len(results) > 1)

@@ -15,7 +15,7 @@ from ...core.decoding.records import Generation, Hypothesis
 from ...core.text import printable
 from ...core.tokens import TokenTrace
 from .colours import Scale, likeness, probability_ink, scale_legend
-from .ink import BOLD, DIM, PLAIN, Depth, Ink, Line, Segment
+from .ink import BOLD, DIM, PLAIN, Depth, Line, Segment
 from .ramps import RDYLBU, Ramp
 from .tokens import PROMPT, cut_line, fitted, short_probability, token_lines, token_name
 
@@ -118,7 +118,7 @@ def percent(share: float) -> str:
     return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
-def prompt_line(prompt: str, width: int) -> Line:
+def line_of_prompt(prompt: str, width: int) -> Line:
     """A prompt in one line."""
     return cut_line((Segment("prompt  ", DIM), Segment(printable(prompt))), width)
 
