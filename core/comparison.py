@@ -15,7 +15,10 @@ from .history.queries import History, Run
 from .recipe.members import setting
 from .recipe.problems import one_of, quoted
 
-LOWER_IS_BETTER = ("loss", "perplexity", "mse", "mae", "rmse")
+LOWER_IS_BETTER = (
+    *("loss", "mse", "mae", "rmse"),
+    *("perplexity", "mean_perplexity", "geometric_mean_perplexity", "bits_per_byte"),
+)
 """Metrics of which less is better, by the last part of their names."""
 
 Cost = Mapping[str, float]
@@ -23,16 +26,17 @@ Cost = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one stage that trains came to, in one run.
+    """What one stage that trains came to, or one model that a stage has measured, in one run.
 
     Attributes:
-        label: what it is called among the others: strategy, swept values, or run; foreign text.
+        label: what it is called among the others: strategy, model, swept values, or run; foreign text.
         seed: of its run.
         uid: its run.
         stage: its name.
         missing: why there are no results; None if there are.
         figures: its results by full name, such as ``test/accuracy``.
         costs: parameters, trained, seconds, seconds_per_step, peak_bytes, as far as they are known.
+        model: what a stage that evaluates calls the model; empty for a stage that trains.
     """
 
     label: str
@@ -42,6 +46,7 @@ class Outcome:
     missing: str | None
     figures: Mapping[str, float]
     costs: Cost
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class Comparison:
 
 
 def outcomes_of(history: History, runs: Sequence[Run], stages: Sequence[str] | None = None) -> list[Outcome]:
-    """What every stage that trains came to, in every run and every member of a run.
+    """What every stage that trains came to, and every model that a stage has measured, in every run and its members.
 
     Args:
         history: where the results are.
@@ -141,6 +146,7 @@ def compare(outcomes: Sequence[Outcome], metric: str | None = None, baseline: st
         ValueInRecipeError: there is no such metric or baseline.
         UsageError: nothing has results.
     """
+    outcomes = _alike(outcomes, metric)
     finished = [each for each in outcomes if each.missing is None]
     if not finished:
         why = outcomes[0].missing if outcomes else "no stage has trained"
@@ -199,23 +205,27 @@ def _titles(run: Run, runs: Sequence[Run]) -> str:
 
 
 def _outcomes(history: History, run: Run, title: str, stages: Sequence[str] | None) -> list[Outcome]:
-    seed = int(tomllib.loads(history.recipe(run.id)).get("seed", 0))
+    recipe = tomllib.loads(history.recipe(run.id))
+    seed = int(recipe.get("seed", 0))
+    named = {stage["name"]: list(stage.get("models", ())) for stage in recipe.get("stage", ())}
     values = setting(run.member, seed) if run.member else ""
     found: list[Outcome] = []
     for stage in history.stages(run.id):
-        if stage.kind != "train" or (stages is not None and stage.name not in stages):
+        if stage.kind not in ("train", "evaluate") or (stages is not None and stage.name not in stages):
             continue
-        label = "\0".join((title, stage.name, values))  # taken apart once it is known what tells them apart
         missing = None if stage.outcome == "finished" else _why(run)
-        costs = {key: float(stage.summary[key]) for key in _COSTS if _is_number(stage.summary.get(key))}
-        found.append(Outcome(label, seed, run.uid, stage.name, missing, _figures(stage.summary), costs))
+        for model in named.get(stage.name, ()) if stage.kind == "evaluate" else ("",):
+            group = {"test": stage.summary.get(f"test/{model}")} if model else stage.summary
+            label = "\0".join((title, stage.name, model, values))  # taken apart once it is known what tells them apart
+            costs = {key: float(stage.summary[key]) for key in _COSTS if _is_number(stage.summary.get(key))}
+            found.append(Outcome(label, seed, run.uid, stage.name, missing, _figures(group), costs, model))
     return found
 
 
 def _named(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes with labels that say no more than what tells them apart."""
     parts = [outcome.label.split("\0") for outcome in outcomes]
-    told = [at for at in range(3) if len({part[at] for part in parts}) > 1] or [1]
+    told = [at for at in range(4) if len({part[at] for part in parts}) > 1] or [1]
     return [
         Outcome(" · ".join(part[at] for at in told if part[at]), *list(vars(outcome).values())[1:])
         for outcome, part in zip(outcomes, parts, strict=True)
@@ -248,6 +258,23 @@ def _is_number(value: Any) -> bool:
 
 
 # -- the table ------------------------------------------------------------------------------------
+
+
+def _alike(outcomes: Sequence[Outcome], metric: str | None) -> Sequence[Outcome]:
+    """Stages that train, or models that were measured: not both in a table, unless both give the metric.
+
+    Without a metric, stages that train if they have one in common on test rows, or else what was measured.
+    """
+    kinds = [[each for each in outcomes if bool(each.model) is measured] for measured in (False, True)]
+    if not all(kinds):
+        return outcomes
+    if metric is not None:
+        names = (metric, *(f"{part}/{metric}" for part in _PARTS))
+        having = [kind for kind in kinds if any(name in each.figures for each in kind for name in names)]
+        return [each for kind in having or kinds for each in kind]
+    finished = [set(each.figures) for each in kinds[0] if each.missing is None]
+    common = set.intersection(*finished) if finished else set[str]()
+    return kinds[0] if any(name.startswith("test") for name in common) else kinds[1]
 
 
 def _metric(finished: Sequence[Outcome], wish: str | None) -> str:

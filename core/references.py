@@ -13,6 +13,7 @@ from .recipe.schema import (
     AnyAugmenter,
     AugmentStage,
     CompareStage,
+    EvaluateStage,
     PredictStage,
     PretrainedModel,
     Recipe,
@@ -30,6 +31,9 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
     if isinstance(stage, AugmentStage):
         return _with_translators(stage, home)
     earlier = [each.name for each in recipe.stage[:position]]
+    if isinstance(stage, EvaluateStage):
+        models = {name: _measured(name, of, earlier, run_folder, home) for name, of in stage.models.items()}
+        return stage.model_copy(update={"models": models})
     if isinstance(stage, CompareStage) or not isinstance(stage.model, PretrainedModel):
         return stage
     source = stage.model.from_
@@ -45,6 +49,21 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
     if not folder.is_dir():
         raise ValueInRecipeError("model.from", f"{quoted(source)} has left no model behind in {folder}")
     return stage.model_copy(update={"model": stage.model.model_copy(update={"from_": str(folder)})})
+
+
+def _measured(name: str, source: str, earlier: list[str], run_folder: Path, home: Home) -> str:
+    """A folder, or `hub:NAME`, for one of the models that a stage measures."""
+    if source in earlier:
+        folder = run_folder / source / "model"
+    elif source.startswith("smoke:"):
+        folder = _stand_in(source, "causal-lm", home)
+    elif source.startswith("run:"):
+        folder = _result_of(source.removeprefix("run:"), home)
+    else:
+        return source if Path(source).is_absolute() else f"hub:{source}"
+    if not folder.is_dir():
+        raise ValueInRecipeError(f"models.{name}", f"{quoted(source)} has left no model behind in {folder}")
+    return str(folder)
 
 
 def builds_on(recipe: Recipe, position: int) -> str | None:

@@ -28,7 +28,7 @@ def facts(comparison: Comparison) -> dict[str, Any]:
 
 def as_json(comparison: Comparison) -> str:
     """One object; what is not finite becomes null."""
-    return json.dumps(_finite(facts(comparison)), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(finite(facts(comparison)), indent=2, ensure_ascii=False) + "\n"
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -113,6 +113,15 @@ def number(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
 
 
+def finite(value: Any) -> Any:
+    """The value for JSON, with null for numbers that are not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list) else value
+
+
 # -- inside ---------------------------------------------------------------------------------------
 
 
@@ -172,14 +181,6 @@ def _cell(value: Any, between: str) -> str:
     if isinstance(value, list):
         return between.join(str(each) for each in value)
     return "" if value is None else str(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _escaped(cell: str) -> str:

@@ -49,7 +49,7 @@ class Predicted:
     """s tokens of some passages with what was expected in their places.
 
     Attributes:
-        logits: (s, vocabulary) float32, on the model's device.
+        logits: (s, vocabulary) float32, the highest of each row 0, on the model's device.
         normaliser: (s,) float32; logits minus this are log-probabilities.
         ids: (s,) int64, the tokens that stand there, on the model's device.
         passage: (s,) int64, which passage each belongs to.
@@ -163,7 +163,8 @@ def _predict(model: "PreTrainedModel", passages: Sequence[Passage], batch: Seque
     followers = np.concatenate([passages[window.passage].ids[window.first : window.stop] for window in batch])
     owners = np.repeat([window.passage for window in batch], [window.scored for window in batch])
     places = np.concatenate([np.arange(window.first, window.stop) for window in batch])
-    normaliser = logits.logsumexp(1)
+    logits -= logits.amax(1, keepdim=True)  # keeps the digits of probabilities close to 1
+    normaliser = logits.exp().sum(1).log()
     bad = ~torch.isfinite(normaliser)
     if bad.any():
         at = int(bad.int().argmax())

@@ -23,6 +23,7 @@ def telling_figure(summary: str | None) -> Figure | None:
     if "rows" in results:
         return _best_row(results)  # pyright: ignore[reportUnknownArgumentType]
     tables: list[Any] = [results.get(part) for part in _PARTS]  # pyright: ignore[reportUnknownMemberType]
+    tables += [results.get(f"test/{model}") for model in reversed(results.get("models", ()))]  # pyright: ignore
     for table in tables:
         for name in TELLING if isinstance(table, dict) else ():
             if isinstance(value := table.get(name), int | float):

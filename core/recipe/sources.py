@@ -70,9 +70,9 @@ def _tables(document: dict[str, Any]) -> Iterator[tuple[KeyPath, str, dict[str, 
             for place, entry in enumerate(table if is_list(table) else []):
                 if is_table(entry):
                     yield ("stage", position, name, place, key), name, entry, earlier, names[position:]
-        models = stage.get("models")
-        for key in models if is_table(models) else ():
-            yield ("stage", position, "models", key), "models", models, earlier, names[position:]
+        if is_table(models := stage.get("models")):
+            for key in models:
+                yield ("stage", position, "models", key), "models", models, earlier, names[position:]
 
 
 def _data(source: str, base: Path) -> tuple[str, str | None]:

@@ -8,12 +8,14 @@ from .. import words
 
 def result_line(summary: dict[str, Any]) -> str:
     """What it has reached, in one line: ``test accuracy 0.85 · validation loss 0.41, accuracy 0.84``."""
+    if "models" in summary:
+        return " · ".join(f"{name} {told}" for name, told in list(_side_by_side(summary))[:1])
     return " · ".join(f"{name} {told}" for name, told in _scores(summary) if not name.endswith("before"))
 
 
 def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What it has reached, then what it took: names and texts, to be set below each other."""
-    yield from _scores(summary)
+    yield from _side_by_side(summary) if "models" in summary else _scores(summary)
     if "steps" in summary:
         of_step = summary.get("result_step", summary["steps"])
         told = "" if of_step == summary["steps"] else f", the result is of step {words.count(of_step)}"
@@ -28,6 +30,15 @@ def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "took", f"{told}, {words.size(summary['peak_bytes'])} of memory at most"
     if summary.get("bad_steps"):
         yield "left out", f"{words.count(summary['bad_steps'])} steps whose gradients were not finite"
+
+
+def _side_by_side(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a stage has measured of models: each figure of all of them."""
+    groups = {model: summary[f"test/{model}"] for model in summary["models"]}
+    for name in dict.fromkeys(name for group in groups.values() for name in group):
+        values = {model: group[name] for model, group in groups.items() if _is_number(group.get(name))}
+        if values:
+            yield name, ", ".join(f"{model} {_told(value)}" for model, value in values.items())
 
 
 def _scores(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,7 @@ from .decoding import (
     TopK,
     TopP,
 )
+from .evaluation import EvaluateStage, EvaluationData
 from .method import Adapters, AnyMethod, Layers, LinearProbe, Lora
 from .model import AnyModel, BagModel, ConvNetModel, EncoderModel, PretrainedModel, ScratchModel
 from .predict import PredictData, PredictStage, TaskName
@@ -87,6 +88,8 @@ __all__ = [
     "ConvNetModel",
     "Decoding",
     "EncoderModel",
+    "EvaluateStage",
+    "EvaluationData",
     "Expected",
     "GlueTask",
     "ImageData",

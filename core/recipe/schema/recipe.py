@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from .base import MADE_BY, Expected, Positive, Table, rule_broken
+from .evaluation import EvaluateStage
 from .stage import TRAIN_STAGES, CompareStage, Stage
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -58,7 +59,7 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def _compares_what_is_there(self) -> "Recipe":
-        trained = [stage.name for stage in self.stage if isinstance(stage, TRAIN_STAGES)]
+        trained = [stage.name for stage in self.stage if isinstance(stage, (*TRAIN_STAGES, EvaluateStage))]
         if not trained and any(isinstance(stage, CompareStage) for stage in self.stage):
             raise rule_broken("stage", "there is nothing to compare; the recipe needs a stage that trains")
         for stage in self.stage:

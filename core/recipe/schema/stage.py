@@ -8,6 +8,7 @@ from ..lines import is_table
 from .augment import AugmentStage
 from .base import Fraction, NotEmpty, StageName, Table, rule_broken
 from .data import ChoiceData, ImageData, InstructionData, LabelData, MaskedData, TextData
+from .evaluation import EvaluateStage
 from .method import Method
 from .model import ImageModel, LanguageModel, PretrainedModel, TextModel
 from .predict import PredictStage
@@ -189,7 +190,7 @@ TRAIN_STAGES = (
     MultipleChoiceStage,
     ImageStage,
 )
-STAGES = (*TRAIN_STAGES, AugmentStage, PredictStage, CompareStage)
+STAGES = (*TRAIN_STAGES, AugmentStage, PredictStage, EvaluateStage, CompareStage)
 
 TrainStage = (
     CausalStage
@@ -222,6 +223,7 @@ Stage = Annotated[
     | Annotated[ImageStage, Tag("image-classification")]
     | Annotated[AugmentStage, Tag("augment")]
     | Annotated[PredictStage, Tag("predict")]
+    | Annotated[EvaluateStage, Tag("evaluate")]
     | Annotated[CompareStage, Tag("compare")],
     Discriminator(stage_tag),
 ]
