@@ -115,7 +115,9 @@ def draw_probabilities(panels: Sequence[tuple[str, Mapping[str, NDArray[np.float
                 style = "osD^v"[number % 5] + ("-", "--", ":", "-.")[number // len(_COLOURS) % 4]
                 colour = _COLOURS[number % len(_COLOURS)]
                 label = _short(name, 60)
-                handles[label] = axes.plot(range(1, len(p) + 1), p, style, color=colour, markersize=3, linewidth=1.2)[0]
+                wide = 1.2 + 1.8 * (len(curves) - number - 1)  # of those that lie on each other, each can be seen
+                steps = range(1, len(p) + 1)
+                handles[label] = axes.plot(steps, p, style, color=colour, markersize=2 + wide, linewidth=wide)[0]
         grid[-1, 0].set_xlabel("generated token")
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, max(1, len(handles))))
     return Picture(figure)

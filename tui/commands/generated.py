@@ -140,11 +140,11 @@ def _plot(results: Sequence[Result], number: int, pen: "Pen") -> "list[Line]":
     from ..pictures.ink import Segment
     from ..pictures.series import Series
 
-    series = [
-        Series(name, np.arange(1.0, len(p) + 1), p, colour)
-        for colour, (name, p) in enumerate(_curves(results, number).items())
-    ]
-    grid = draw(series, pen.width, 14, View(y0=0, y1=1), title="p of each token", x_label="token", x_end=None)
+    alike: dict[bytes, tuple[int, list[str], Any]] = {}
+    for colour, (name, p) in enumerate(_curves(results, number).items()):
+        alike.setdefault(p.tobytes(), (colour, [], p))[1].append(name)
+    series = [Series(" = ".join(names), np.arange(1.0, len(p) + 1), p, colour) for colour, names, p in alike.values()]
+    grid = draw(series, pen.width, 14, View(y0=0, y1=1), title="p of each token", x_label="token", latest=False)
     inks = series_inks(pen.depth)
     return [tuple(Segment(text, inks[part]) for text, part in grid.runs(row)) for row in range(len(grid.characters))]
 

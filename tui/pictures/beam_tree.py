@@ -1,6 +1,7 @@
 """The steps of a search in lines: which text each candidate goes on from, and what became of it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from rich.cells import cell_len
@@ -13,6 +14,8 @@ from .ink import BOLD, DIM, PLAIN, Line, Segment
 from .tokens import cut_line, fitted
 
 _NAME = 18
+_WIDEST = 100
+"""Cells; the eye loses a wider line."""
 _HEAD = f"{'token':<{_NAME}} {'p':>5} {'score':>8} {'total':>8} {'rank':>5}   becomes"
 
 
@@ -23,6 +26,7 @@ def tree_lines(generation: Generation, pen: Pen) -> Iterator[Line]:
     """
     if not generation.steps:
         return
+    pen = replace(pen, width=min(pen.width, _WIDEST))
     yield cut_line((Segment(f"      {_HEAD}", DIM),), pen.width)
     rows = [b""] * (1 + int(max(generation.steps[0].parents, default=0)))
     best = generation.hypotheses[0].path.tolist() if generation.hypotheses else []
@@ -51,7 +55,7 @@ def _row_lines(generation: Generation, step: Step, row: int, text: bytes, starre
     if row < len(step.blocked) and step.blocked[row] > 0:
         told = f"  blocked {percent(float(step.blocked[row]))}" + told
     if not mine:
-        told += "  ended here"
+        told += "  no candidate"
     room = max(8, pen.width - 3 - cell_len(told))
     shown = fitted(_tail(generation.prompt, text, room), room)
     yield cut_line(

@@ -162,6 +162,7 @@ def draw(
     cursor: float | None = None,
     ascii_only: bool = False,
     guides: bool = True,
+    latest: bool = True,
 ) -> Grid:
     """The curves as a grid of `width` × `height` cells.
 
@@ -177,6 +178,7 @@ def draw(
         cursor: an x value; the measurement nearest to it is marked, and the legend shows the values there.
         ascii_only: use no other characters.
         guides: faint lines at the ticks of the y axis, if there is room.
+        latest: the legend tells the last value of each series.
     """
     grid = blank(max(0, width), max(0, height))
     view = view or View()
@@ -195,7 +197,7 @@ def draw(
         _markers(grid, frame, one, ascii_only)
     if pointer is not None:
         _pointer(grid, frame, pointer, ascii_only)
-    _legend(grid, series, title, pointer, duration, ascii_only)
+    _legend(grid, series, title, pointer, duration, ascii_only, latest)
     return grid
 
 
@@ -349,12 +351,19 @@ def _pointer(grid: Grid, frame: Frame, x: float, ascii_only: bool) -> None:
 
 
 def _legend(
-    grid: Grid, series: Sequence[Series], title: str, pointer: float | None, duration: bool, ascii_only: bool
+    grid: Grid,
+    series: Sequence[Series],
+    title: str,
+    pointer: float | None,
+    duration: bool,
+    ascii_only: bool,
+    latest: bool,
 ) -> None:
     """The first row: title, then each series with its sign, name and value; what has no room is counted."""
     width = grid.characters.shape[1]
     column = grid.put(0, 0, printable(title), Part.TITLE) + 2 if title else 0
-    entries = [(marker(s.colour, ascii_only), s, _entry(s, pointer)) for s in series if not s.faint and len(s)]
+    told = [(s, _entry(s, pointer) if latest or pointer is not None else printable(s.name)) for s in series]
+    entries = [(marker(s.colour, ascii_only), s, text) for s, text in told if not s.faint and len(s)]
     for i, (sign, one, text) in enumerate(entries):
         more = f"+{len(entries) - i - 1}" if i + 1 < len(entries) else ""
         if column + 2 + cell_len(text) + (2 + len(more) if more else 0) > width:
