@@ -34,7 +34,7 @@ async def settle(pilot: Pilot[None]) -> None:
             await asyncio.sleep(0.005)
 
 
-BRIEF = ("find recipes", "start a run", "resume", "stop", "compare", "write pictures")
+BRIEF = ("find recipes", "start a run", "resume", "stop", "compare", "write pictures", "load a model", "speak")
 """Workers that end by themselves, unless they wait for an answer."""
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["app", "home", "compare", "recipes", "commands", "confirm"]
+Scope = Literal["app", "home", "compare", "recipes", "lab", "commands", "confirm"]
 """Where an action's keys work: everywhere, or on one screen."""
 
 
@@ -39,8 +39,10 @@ class Action:
     footer: bool = False
 
 
-_LISTS: tuple[Scope, ...] = ("home", "compare", "recipes", "commands")
+_LISTS: tuple[Scope, ...] = ("home", "compare", "recipes", "lab", "commands")
 _HOME: tuple[Scope, ...] = ("home",)
+_LAB: tuple[Scope, ...] = ("lab",)
+_BOARDS: tuple[Scope, ...] = ("home", "lab")
 _CHARTS: tuple[Scope, ...] = ("home", "compare")
 
 ACTIONS: tuple[Action, ...] = (
@@ -76,7 +78,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("previous_metric", ("V",), "metric", "Previous metric", "Curves", _CHARTS),
     Action("next_stage", ("right_square_bracket",), "stage", "The next stage", "Curves", _HOME, "lmwb show RUN"),
     Action("previous_stage", ("left_square_bracket",), "stage", "The stage before", "Curves", _HOME),
-    Action("log_scale", ("y",), "log y", "Logarithmic or plain y axis; fitted or whole range", "Curves", _CHARTS),
+    Action(
+        "log_scale", ("y",), "log y", "Logarithmic or plain y axis; fitted or whole range", "Curves", (*_CHARTS, "lab")
+    ),
     Action("smooth", ("s",), "smooth", "More smoothing, then none again", "Curves", _HOME),
     Action("zoom_in", ("plus", "equals_sign"), "closer", "Half of the x axis", "Curves", _HOME),
     Action("zoom_out", ("minus",), "farther", "Twice as much of the x axis", "Curves", _HOME),
@@ -105,19 +109,73 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("next_prompt", ("p",), "prompt", "The next of the recipe's prompts", "Tokens", _HOME, footer=True),
     Action("now", ("backspace",), "latest", "Back to the latest step", "Tokens", _HOME),
-    Action("scale", ("o",), "colours", "Colours by probability, surprisal or rank", "Tokens", _HOME),
+    Action("scale", ("o",), "colours", "Colours by probability, surprisal or rank", "Tokens", _BOARDS),
+    Action(
+        "lab",
+        ("l",),
+        "lab",
+        "Let the run's model go on from the sample's prompt",
+        "Tokens",
+        _HOME,
+        "lmwb generate RUN PROMPT",
+        footer=True,
+    ),
+    # lab
+    Action("edit", ("e",), "prompt", "Edit the prompt", "Lab", _LAB, "lmwb generate MODEL PROMPT", footer=True),
+    Action("go", ("enter",), "go on", "Go on from the token or candidate at the cursor", "Lab", _LAB, footer=True),
+    Action("undo", ("backspace",), "undo", "Back to the branch before", "Lab", _LAB, footer=True),
+    Action("speak", ("r",), "again", "Let the model speak again, with the present settings", "Lab", _LAB),
+    Action("settings", ("s",), "settings", "Go to the settings; arrow keys change them", "Lab", _LAB, footer=True),
+    Action(
+        "alternative", ("a",), "choose", "Choose an alternative to the token at the cursor", "Lab", _LAB, footer=True
+    ),
+    Action("previous_alternative", ("A",), "choose", "Choose the alternative before", "Lab", _LAB),
+    Action("previous_text", ("comma", "less_than_sign"), "text", "The text before", "Lab", _LAB, footer=True),
+    Action("next_text", ("full_stop", "greater_than_sign"), "text", "The next text", "Lab", _LAB, footer=True),
+    Action(
+        "sizes",
+        ("b",),
+        "beams",
+        "Other numbers of beams, too",
+        "Lab",
+        _LAB,
+        "lmwb generate MODEL PROMPT --beams 1,5 --plot",
+        footer=True,
+    ),
+    Action(
+        "other_model",
+        ("m",),
+        "beside",
+        "A second model beside, or none",
+        "Lab",
+        _LAB,
+        "lmwb generate MODEL PROMPT --compare MODEL",
+        footer=True,
+    ),
+    Action(
+        "first_model", ("M",), "model", "Name another model: a run, a checkpoint, a folder, a hub name", "Lab", _LAB
+    ),
+    Action("cancel", ("x",), "stop", "Stop speaking", "Lab", _LAB),
+    Action("show_command", ("c",), "command", "Show the whole command that does the same", "Lab", _LAB),
     # moving
     Action("move_up", ("up", "k"), "up", "Up in the focused pane", "Moving", _LISTS),
     Action("move_down", ("down", "j"), "down", "Down in the focused pane", "Moving", _LISTS),
-    Action("move_left", ("left",), "left", "Left: marked step, token, tab; hide members", "Moving", _HOME),
-    Action("move_right", ("right",), "right", "Right: marked step, token, tab; show members", "Moving", _HOME),
+    Action("move_left", ("left",), "left", "Left: marked step, token, tab; hide members", "Moving", _BOARDS),
+    Action("move_right", ("right",), "right", "Right: marked step, token, tab; show members", "Moving", _BOARDS),
     Action("page_up", ("pageup", "ctrl+b"), "page up", "A page up", "Moving", _LISTS),
     Action("page_down", ("pagedown", "ctrl+f"), "page down", "A page down", "Moving", _LISTS),
     Action("move_first", ("home", "g"), "first", "To the beginning", "Moving", _LISTS),
     Action("move_last", ("end", "G"), "last", "To the end", "Moving", _LISTS),
-    Action("next_pane", ("tab",), "next pane", "Go to the next pane", "Moving", ("home", "recipes")),
-    Action("previous_pane", ("shift+tab",), "previous pane", "Go to the previous pane", "Moving", ("home", "recipes")),
-    Action("zoom", ("z",), "zoom", "Give the focused pane the whole screen, or take it back", "Moving", _HOME),
+    Action("next_pane", ("tab",), "next pane", "Go to the next pane", "Moving", ("home", "recipes", "lab")),
+    Action(
+        "previous_pane",
+        ("shift+tab",),
+        "previous pane",
+        "Go to the previous pane",
+        "Moving",
+        ("home", "recipes", "lab"),
+    ),
+    Action("zoom", ("z",), "zoom", "Give the focused pane the whole screen, or take it back", "Moving", _BOARDS),
     # panes
     Action("pane_runs", ("1",), "runs", "Go to the runs", "Panes", _HOME, "lmwb runs"),
     Action("pane_curves", ("2",), "curves", "Go to the curves", "Panes", _HOME, "lmwb metrics RUN"),
@@ -134,6 +192,12 @@ ACTIONS: tuple[Action, ...] = (
         _HOME,
         "lmwb show RUN",
     ),
+    Action("pane_text", ("1",), "text", "Go to the text", "Panes", _LAB),
+    Action(
+        "pane_tree", ("2",), "tree", "Go to the tree of the search", "Panes", _LAB, "lmwb generate MODEL PROMPT --tree"
+    ),
+    Action("pane_steps", ("3",), "steps", "Go to the probabilities of the steps", "Panes", _LAB),
+    Action("pane_beside", ("4",), "beside", "Go to the second model's text", "Panes", _LAB),
     # compare
     Action(
         "write_figures",
@@ -184,7 +248,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("theme", ("T",), "theme", "Light or dark", "lmwb", _HOME),
     Action("back", ("escape",), "back", "One step back: zoom, filter", "lmwb", _HOME),
     Action(
-        "close", ("q", "escape"), "back", "Back to the runs", "lmwb", ("compare", "recipes", "commands"), footer=True
+        "close",
+        ("q", "escape"),
+        "back",
+        "Back to the runs",
+        "lmwb",
+        ("compare", "recipes", "lab", "commands"),
+        footer=True,
     ),
     Action(
         "help",
@@ -192,7 +262,7 @@ ACTIONS: tuple[Action, ...] = (
         "keys",
         "All keys and commands",
         "lmwb",
-        ("home", "compare", "recipes"),
+        ("home", "compare", "recipes", "lab"),
         "lmwb --help",
         footer=True,
     ),
@@ -205,7 +275,7 @@ _SHOWN = {
     "comma": ",", "full_stop": ".", "less_than_sign": "<", "greater_than_sign": ">", "escape": "esc",
     "pageup": "PgUp", "pagedown": "PgDn", "plus": "+", "equals_sign": "=", "minus": "-", "left_parenthesis": "(",
     "right_parenthesis": ")", "left_square_bracket": "[", "right_square_bracket": "]",
-    "up": "↑", "down": "↓", "left": "←", "right": "→", "f1": "F1",
+    "backspace": "⌫", "up": "↑", "down": "↓", "left": "←", "right": "→", "f1": "F1",
 }  # fmt: skip
 
 

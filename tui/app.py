@@ -12,12 +12,13 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")  # read when textual is imported
 
 from textual.app import App
 from textual.events import Key
+from textual.timer import Timer
 
 from ..core.errors import LmwbError
 from ..core.history.queries import History
@@ -28,8 +29,14 @@ from .screens.home import HomeScreen
 from .theme import DARK, LIGHT, THEMES, Palette
 from .watcher import POLL_SECONDS, Request, Seen, Watcher
 
+if TYPE_CHECKING:
+    from .lab_session import Models
+
 _LAST_RESORT_SECONDS = 2.0
 """How long an orderly end may take after a signal."""
+
+_REST_SECONDS = 120.0
+"""How long models stay in memory after the lab was left."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -74,6 +81,31 @@ class LmwbApp(App[None], inherit_bindings=False):
         self._at_once = False
         self._questions, self._answered = 0, -1
         self._watcher = Watcher(home)
+        self._models: Models | None = None
+        self._rest: Timer | None = None
+
+    @property
+    def models(self) -> "Models":
+        """The model service, for the lab; its process begins with the first question."""
+        if self._models is None:
+            from ..core.decoding.client import ModelService
+
+            self._models = ModelService(self.home, on_death=lambda sentence: self.say(sentence, error=True))
+        return self._models
+
+    def keep_models(self) -> None:
+        """The lab is open."""
+        if self._rest is not None:
+            self._rest.stop()
+
+    def let_models_rest(self) -> None:
+        """The lab was left: the memory is given back unless somebody returns soon."""
+        self._rest = self.set_timer(_REST_SECONDS, self.models.close)
+
+    async def on_unmount(self) -> None:
+        """Take the models along."""
+        if self._models is not None:
+            await self._models.close()
 
     @property
     def palette(self) -> Palette:

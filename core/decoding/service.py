@@ -5,6 +5,7 @@ print. It ends when stdin closes.
 
     {"id": 1, "do": "load", "model": REFERENCE}
     {"id": 2, "do": "generate", "model": REFERENCE, "prompt": TEXT or IDS, "settings": {table `decoding`}}
+    {"id": 3, "do": "score", "model": REFERENCE, "text": TEXT, "alternatives": 8}
     {"id": 4, "do": "cancel", "job": 2}
 
 Answers carry the id of their question: any number of {"note": sentence} and {"step": 3, "of": 32}, then one of
@@ -29,7 +30,7 @@ from pydantic import ValidationError
 
 from ..errors import LmwbError, UsageError
 from ..home import Home
-from .as_json import dumps, generation_as_dict
+from .as_json import dumps, generation_as_dict, trace_as_dict
 
 if TYPE_CHECKING:
     from .generate import Progress
@@ -141,6 +142,12 @@ class Service:
         (generation,) = generate(loaded, [question["prompt"]], settings, on_step)
         return generation_as_dict(generation)
 
+    def _score(self, question: Question) -> dict[str, Any]:
+        from .scoring import score_texts
+
+        (trace,) = score_texts(self._model(question), [question["text"]], alternatives=question["alternatives"])
+        return trace_as_dict(trace)
+
     def _model(self, question: Question) -> "Loaded":
         reference = question["model"]
         if reference not in self._models:
@@ -159,6 +166,7 @@ class Service:
 _DEEDS: dict[str, Callable[[Service, Question], dict[str, Any]]] = {
     "load": Service._load,
     "generate": Service._generate,
+    "score": Service._score,
 }
 
 

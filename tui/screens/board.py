@@ -1,4 +1,4 @@
-"""How the home screen divides its room: one pure function of the size, and the container that obeys it.
+"""How the home screen divides its room: one pure function of the size, and the container that obeys such functions.
 
 Where there is room, curves stand above tokens and the rest shares tabs below; on small screens the right
 column is tabs; on the smallest everything is one column.
@@ -37,14 +37,14 @@ def places(size: Size, tab: str, zoomed: str | None = None) -> dict[str, Place]:
     if zoomed is not None:
         return {zoomed: Place(whole, (zoomed,))}
     if size.width < 60 or size.height < 12:
-        upper, lower = _cut_above(whole, max(3, min(size.height * 2 // 5, 12)))
+        upper, lower = cut_above(whole, max(3, min(size.height * 2 // 5, 12)))
         return {"Runs": Place(upper, ("Runs",)), tab: Place(lower, ALL_TABS)}
-    left, right = _cut_left(whole, max(30, min(size.width * 30 // 100, 52)))
+    left, right = cut_left(whole, max(30, min(size.width * 30 // 100, 52)))
     if size.height < 28:
         return {"Runs": Place(left, ("Runs",)), tab: Place(right, ALL_TABS)}
-    upper, lower = _cut_above(whole, size.height - max(8, min(size.height // 4, 14)))
-    left, right = _cut_left(upper, left.width)
-    curves, tokens = _cut_above(right, right.height * 58 // 100)
+    upper, lower = cut_above(whole, size.height - max(8, min(size.height // 4, 14)))
+    left, right = cut_left(upper, left.width)
+    curves, tokens = cut_above(right, right.height * 58 // 100)
     lower_tab = tab if tab in LOWER else LOWER[0]
     return {
         "Runs": Place(left, ("Runs",)),
@@ -55,14 +55,16 @@ def places(size: Size, tab: str, zoomed: str | None = None) -> dict[str, Place]:
 
 
 class Board(Widget):
-    """Holds the panes and shows those that have a place."""
+    """Holds panes and shows those that have a place.
+
+    Attributes:
+        zoomed: the title of the pane that has the whole room, if any.
+    """
 
     DEFAULT_CSS = "Board { height: 1fr; }"
 
     def __init__(self, panes: Iterable[Pane]):
         super().__init__(*panes)
-        self.tab = ALL_TABS[0]
-        self.lower_tab = LOWER[0]
         self.zoomed: str | None = None
         self._arranger = _Arranger(self)
 
@@ -70,6 +72,34 @@ class Board(Widget):
     def layout(self) -> Layout:
         """Ours."""
         return self._arranger
+
+    def places(self, size: Size) -> dict[str, Place]:
+        """Which panes are on the screen, by title, in the order in which the focus walks."""
+        raise NotImplementedError
+
+    def open(self, title: str) -> None:
+        """Bring a pane to the screen."""
+        if self.zoomed is not None:
+            self.zoomed = title
+        self.rearrange()
+
+    def zoom(self, title: str | None) -> None:
+        """Give a pane the whole room, or take it back."""
+        self.zoomed = title
+        self.rearrange()
+
+    def rearrange(self) -> None:
+        """Ask for the places again."""
+        self.children[0].refresh(layout=True)  # a child's wish makes Textual forget the old arrangement
+
+
+class HomeBoard(Board):
+    """The panes of the home screen."""
+
+    def __init__(self, panes: Iterable[Pane]):
+        super().__init__(panes)
+        self.tab = ALL_TABS[0]
+        self.lower_tab = LOWER[0]
 
     def places(self, size: Size) -> dict[str, Place]:
         """As the function of this name; in the larger layouts the lower tab is remembered on its own."""
@@ -82,17 +112,7 @@ class Board(Widget):
             self.tab = title
         if title in LOWER:
             self.lower_tab = title
-        if self.zoomed is not None:
-            self.zoomed = title
-        self._rearrange()
-
-    def zoom(self, title: str | None) -> None:
-        """Give a pane the whole room, or take it back."""
-        self.zoomed = title
-        self._rearrange()
-
-    def _rearrange(self) -> None:
-        self.children[0].refresh(layout=True)  # a child's wish makes Textual forget the old arrangement
+        super().open(title)
 
 
 class _Arranger(Layout):
@@ -116,13 +136,15 @@ class _Arranger(Layout):
         return placements
 
 
-def _cut_left(region: Region, width: int) -> tuple[Region, Region]:
+def cut_left(region: Region, width: int) -> tuple[Region, Region]:
+    """So many columns, and the rest."""
     x, y, whole, height = region
     width = min(width, whole)
     return Region(x, y, width, height), Region(x + width, y, max(0, whole - width), height)
 
 
-def _cut_above(region: Region, height: int) -> tuple[Region, Region]:
+def cut_above(region: Region, height: int) -> tuple[Region, Region]:
+    """So many rows, and the rest."""
     x, y, width, whole = region
     height = min(height, whole)
     return Region(x, y, width, height), Region(x, y + height, width, max(0, whole - height))

@@ -25,11 +25,11 @@ from ..widgets.runs import MOST_MARKED, RunsPane
 from ..widgets.samples import SamplesPane
 from ..widgets.texts import DetailsPane, EventsPane, LogPane, RecipePane
 from .beside import company, wanted_beside
-from .board import ALL_TABS, LOWER, Board
-from .panes import PaneScreen
+from .board import ALL_TABS, LOWER, HomeBoard
+from .panes import BoardScreen
 
 
-class HomeScreen(PaneScreen[None], inherit_bindings=False):
+class HomeScreen(BoardScreen[None], inherit_bindings=False):
     """Runs, curves, tokens, and the text around them."""
 
     BINDINGS = bindings_of("home")
@@ -45,7 +45,7 @@ class HomeScreen(PaneScreen[None], inherit_bindings=False):
         self.tokens = SamplesPane()
         self.texts = (LogPane(), EventsPane(), RecipePane(), DetailsPane())
         self.panes: dict[str, Pane] = {p.title: p for p in (self.runs, self.curves, self.tokens, *self.texts)}
-        self.board = Board(self.panes.values())
+        self.board = HomeBoard(self.panes.values())
 
     def compose(self) -> ComposeResult:
         """Title, panes, keys."""
@@ -126,6 +126,14 @@ class HomeScreen(PaneScreen[None], inherit_bindings=False):
             self.app.push_screen(CompareScreen(chosen))
         else:
             self.app.say("There is no run to compare.")
+
+    def action_lab(self) -> None:
+        """Let the selected run's model speak, from the prompt of the sample that is shown."""
+        from ..lab import opening_of
+        from .lab import LabScreen
+
+        detail = self.app.seen.detail
+        self.app.push_screen(LabScreen(opening_of(detail, following=self.request.step is None)))
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -323,61 +331,39 @@ class HomeScreen(PaneScreen[None], inherit_bindings=False):
         pane = self.focused_pane
         if pane.title in LOWER and pane.tabs != (pane.title,):
             place = pane.tabs.index(pane.title) + by
-            self._go(pane.tabs[place % len(pane.tabs)])
+            self.go_to(pane.tabs[place % len(pane.tabs)])
         elif pane is self.curves:
             self._mark(self.curves.step_beside(by))
         else:
             pane.slide(by)
 
-    def action_next_pane(self) -> None:
-        """The focus walks on."""
-        self._walk(1)
-
-    def action_previous_pane(self) -> None:
-        """The focus walks back."""
-        self._walk(-1)
-
-    def _walk(self, by: int) -> None:
-        on_screen = list(self.board.places(self.board.size))
-        title = self.focused_pane.title
-        place = on_screen.index(title) + by if title in on_screen else 0
-        self._go(on_screen[place % len(on_screen)])
-
-    def _go(self, title: str) -> None:
-        self.board.open(title)
-        self.set_focus(self.panes[title])
-
-    def action_zoom(self) -> None:
-        """The whole screen for the focused pane, or back."""
-        self.board.zoom(None if self.board.zoomed else self.focused_pane.title)
-
     def action_pane_runs(self) -> None:
         """To the runs."""
-        self._go("Runs")
+        self.go_to("Runs")
 
     def action_pane_curves(self) -> None:
         """To the curves."""
-        self._go(ALL_TABS[0])
+        self.go_to(ALL_TABS[0])
 
     def action_pane_tokens(self) -> None:
         """To the tokens."""
-        self._go(ALL_TABS[1])
+        self.go_to(ALL_TABS[1])
 
     def action_pane_log(self) -> None:
         """To the log."""
-        self._go(LOWER[0])
+        self.go_to(LOWER[0])
 
     def action_pane_events(self) -> None:
         """To the events."""
-        self._go(LOWER[1])
+        self.go_to(LOWER[1])
 
     def action_pane_recipe(self) -> None:
         """To the recipe."""
-        self._go(LOWER[2])
+        self.go_to(LOWER[2])
 
     def action_pane_details(self) -> None:
         """To the details."""
-        self._go(LOWER[3])
+        self.go_to(LOWER[3])
 
     # -- the app ----------------------------------------------------------------------------------
 

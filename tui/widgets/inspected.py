@@ -5,7 +5,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.segment import Segment
+from rich.style import Style
 from textual import on
 from textual.app import ComposeResult
 from textual.geometry import Size
@@ -15,6 +17,7 @@ from .pane import Pane
 from .tokens import TokenView
 
 if TYPE_CHECKING:
+    from ...core.tokens import Cluster, TokenTrace
     from ..pictures.ink import Line as InkLine
 
 BESIDE = 110
@@ -25,7 +28,13 @@ _INSPECTOR = 44
 
 
 class InspectedTokens(Pane):
-    """A pane of tokens; subclasses say what stands above them."""
+    """A pane of tokens; subclasses say what stands above them.
+
+    Attributes:
+        least_for_bars: rows inside the pane from which on an inspector below has a bar for each alternative.
+    """
+
+    least_for_bars = 26
 
     DEFAULT_CSS = "InspectedTokens TokenView { margin: 2 2 4 2; }"
 
@@ -49,6 +58,10 @@ class InspectedTokens(Pane):
     def more_facts(self) -> Line:
         """What is known of the token at the cursor beside what its trace tells; nothing, mostly."""
         return []
+
+    def chosen(self) -> tuple[int, int] | None:
+        """Position and id of an alternative that stands out; none, mostly."""
+        return None
 
     def cycle_scale(self) -> None:
         """The next meaning of the colours."""
@@ -112,7 +125,7 @@ class InspectedTokens(Pane):
         """A rule and the facts: on two or three lines, or with a bar for each alternative where there is room."""
         if inside < 8:
             return 2
-        return 3 + bool(self.more_facts()) if inside < 26 else 11
+        return 3 + bool(self.more_facts()) if inside < self.least_for_bars else 11
 
     def _inspect(self, width: int, height: int) -> list[Line]:
         facts, cluster = self._facts(width), self._view.cluster
@@ -131,7 +144,13 @@ class InspectedTokens(Pane):
         trace, cluster = self._view.trace, self._view.cluster
         if trace is None or cluster is None:
             return []
-        return [rich_line(line) for line in inspect_lines(trace, cluster, width, self._view.depth)]
+        lines = [rich_line(line) for line in inspect_lines(trace, cluster, width, self._view.depth)]
+        if (chosen := self.chosen()) is not None:
+            place = _line_of(trace, cluster, *chosen)
+            lines[place] = [
+                Segment(text, (style or Style()) + self.palette.selected) for text, style, _ in lines[place]
+            ]
+        return lines
 
     def _rivals(self, position: int) -> Line:
         """What else the model thought of, in one line."""
@@ -144,10 +163,18 @@ class InspectedTokens(Pane):
         line: Line = []
         for token_id, logprob in zip(trace.alternative_ids[position], trace.alternative_logprob[position], strict=True):
             style = palette.strong if token_id == trace.ids[position] else palette.text
+            style += palette.selected if (position, token_id) == self.chosen() else Style()
             line += [Segment("   ")] if line else []
             line.append(Segment(token_name(trace, int(token_id)), style))
             line.append(Segment(f" {short_probability(math.exp(logprob))}", palette.dim))
         return line
+
+
+def _line_of(trace: "TokenTrace", cluster: "Cluster", position: int, token_id: int) -> int:
+    """Where an alternative stands among the lines of an inspector."""
+    known = ~np.isnan(trace.logprob[cluster.first : position])
+    before = len(known) + int(known.sum()) * trace.alternative_ids.shape[1]
+    return before + 1 + trace.alternative_ids[position].tolist().index(token_id)
 
 
 def rich_line(line: "InkLine") -> Line:
