@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import UsageError, ValueInRecipeError
+from .errors import RecipeError, UsageError, ValueInRecipeError
 from .history.queries import History, Run
+from .recipe import thaw
 from .recipe.members import setting
 from .recipe.problems import one_of, quoted
+from .recipe.schema import CompareStage
 
 LOWER_IS_BETTER = (
     *("loss", "mse", "mae", "rmse"),
@@ -115,6 +117,34 @@ class Comparison:
     baseline: str
     rows: Sequence[Row]
     outcomes: Sequence[Outcome]
+
+
+def compare_runs(
+    history: History, runs: Sequence[Run], metric: str | None = None, baseline: str | None = None
+) -> Comparison:
+    """Compare runs; of a single one, what its recipe's own comparison names, unless another metric is asked for.
+
+    Raises:
+        ValueInRecipeError, UsageError: see `compare`.
+    """
+    own = _own_comparison(history, runs[0]) if len(runs) == 1 else None
+    if own is None:
+        return compare(outcomes_of(history, runs), metric, baseline)
+    found = outcomes_of(history, runs, own.stages)
+    try:
+        return compare(found, metric or own.metric, baseline or own.baseline)
+    except ValueInRecipeError:  # what the recipe names has not come to results yet
+        if metric or baseline:
+            raise
+        return compare(found)
+
+
+def _own_comparison(history: History, run: Run) -> CompareStage | None:
+    try:
+        stages = thaw(history.recipe(run.id)).stage
+    except RecipeError:  # of another version of lmwb
+        return None
+    return next((stage for stage in stages if isinstance(stage, CompareStage)), None)
 
 
 def outcomes_of(history: History, runs: Sequence[Run], stages: Sequence[str] | None = None) -> list[Outcome]:

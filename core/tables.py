@@ -83,7 +83,11 @@ def cost_cells(row: Row) -> list[str]:
 
 def mean_text(row: Row) -> str:
     """``0.862 ± 0.011``."""
-    return number(row.mean) + ("" if row.deviation is None else f" ± {number(row.deviation)}")
+    mean = number(row.mean)
+    if row.deviation is None:
+        return mean
+    places = len(mean.partition(".")[2])  # as many as the mean has: more are not known
+    return f"{mean} ± " + (number(row.deviation) if "e" in mean else f"{row.deviation:.{places}f}")
 
 
 def explanation(comparison: Comparison) -> list[str]:

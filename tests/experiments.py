@@ -21,16 +21,17 @@ def make_experiment(
     trained: Mapping[str, int] | None = None,
     curves: bool = False,
     extra: Mapping[str, object] | None = None,
+    recipe: str = "",
 ) -> None:
     """A finished experiment: a stage for each strategy, a member for each seed; None where one failed."""
     with contextlib.closing(open_database(home)) as connection:
         name = uid.rpartition("-")[0]
-        parent = create_run(connection, uid, name, f"name = '{name}'", [])
+        parent = create_run(connection, uid, name, recipe or f"name = '{name}'", [])
         end_attempt(connection, begin_attempt(connection, parent, this_machine()), "finished", 0)
         for number, seed in enumerate(seeds):
-            recipe = f"name = '{name}'\nseed = {seed}"
+            own = f"name = '{name}'\nseed = {seed}"
             plans = [StagePlan(stage, "train") for stage in accuracies]
-            run_id = create_run(connection, f"{uid}-{number + 1}", name, recipe, plans, None, parent, f"seed {seed}")
+            run_id = create_run(connection, f"{uid}-{number + 1}", name, own, plans, None, parent, f"seed {seed}")
             attempt = begin_attempt(connection, run_id, this_machine())
             home.run_folder(f"{uid}-{number + 1}").mkdir(parents=True)
             rows = connection.execute("SELECT id FROM stage WHERE run_id = ? ORDER BY position", (run_id,)).fetchall()

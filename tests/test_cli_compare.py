@@ -5,6 +5,7 @@ import json
 import pytest
 from experiments import make_experiment
 from lmwb.core.home import Home
+from lmwb.core.recipe import freeze, load
 from lmwb.tui.cli import run
 
 ACCURACIES = {"full": [0.8, 0.9, 0.85, 0.8], "probe": [0.7, 0.7, 0.75, None]}
@@ -41,6 +42,40 @@ def test_the_table_fits_an_ordinary_terminal(lmwb):
         "probe: seed 3 has failed: RuntimeError: out of luck.",
     ]
     assert max(map(len, out.splitlines())) <= 80
+
+
+RECIPE = """
+name = "exp"
+[defaults]
+objective = "classification"
+model = { kind = "bag" }
+tokenizer = { kind = "words" }
+data = { train = "rows.csv" }
+[[stage]]
+name = "pretrain"
+[[stage]]
+name = "full"
+[[stage]]
+name = "probe"
+[[stage]]
+kind = "compare"
+stages = ["full", "probe"]
+baseline = "probe"
+metric = "test/loss"
+"""
+
+
+def test_a_run_is_compared_as_its_recipe_would(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("text,label\n")
+    (tmp_path / "exp.toml").write_text(RECIPE)
+    frozen = freeze(load(tmp_path / "exp.toml").recipe)
+    make_experiment(Home(tmp_path), {"pretrain": [0.9] * 4, **ACCURACIES}, recipe=frozen)
+    assert run(["--home", str(tmp_path), "compare", "last"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["full", "probe"]
+    assert "test/loss" in lines[0]
+    assert "Differences are to probe." in lines
 
 
 def test_other_metrics_baselines_and_formats(lmwb):

@@ -52,11 +52,11 @@ def read_comparison(home: Home, run_ids: Sequence[int], metric: str | None, base
         sqlite3.Error: the history cannot be read.
     """
     from ..core import tables
-    from ..core.comparison import compare, outcomes_of
+    from ..core.comparison import compare_runs
 
     with closing(History(home)) as history:
-        outcomes = outcomes_of(history, [history.run(run_id) for run_id in run_ids])
-        comparison = compare(outcomes, metric, baseline)
+        comparison = compare_runs(history, [history.run(run_id) for run_id in run_ids], metric, baseline)
+        outcomes = comparison.outcomes
         curve = "validation/" + comparison.metric.rpartition("/")[2]
         curves = _curves(history, outcomes, curve)
     return Compared(

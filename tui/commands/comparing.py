@@ -54,6 +54,7 @@ def compare(
 ) -> None:
     """Compare runs, seeds and strategies: mean ± standard deviation, paired differences, sizes, times."""
     from ...core import tables
+    from ...core.comparison import compare_runs
     from ...core.history.queries import History
 
     if as_json + as_csv + as_markdown > 1:
@@ -65,7 +66,7 @@ def compare(
         if recipes:
             _print_recipe_differences(history, found, as_json)
             return
-        table = _table(history, found, metric, baseline)
+        table = compare_runs(history, found, metric, baseline)
         if as_json:
             print(tables.as_json(table), end="")
         elif as_csv:
@@ -92,6 +93,7 @@ def figures(
     baseline: BaselineOption = None,
 ) -> None:
     """Draw a picture of runs: curves, metric, parameters, lr (learning rates), or spectrum (of LoRA updates)."""
+    from ...core.comparison import compare_runs
     from ...core.history.queries import History
 
     if kind not in _KINDS:
@@ -100,7 +102,7 @@ def figures(
     if target.suffix[1:] not in _FORMATS:
         raise UsageError(f"{printable(str(target))} must end with .{', .'.join(_FORMATS)}")
     with closing(History(context.obj)) as history:
-        table = _table(history, _find(history, references), metric, baseline)
+        table = compare_runs(history, _find(history, references), metric, baseline)
         from ...core.figures import draw
 
         picture = draw(kind, history, table)
@@ -132,13 +134,6 @@ def _find(history: "History", references: Sequence[str]) -> "list[Run]":
     """The runs that are meant, each once."""
     found = [history.find(reference) for reference in references]
     return list({run.id: run for run in found}.values())
-
-
-def _table(history: "History", found: "Sequence[Run]", metric: str | None, baseline: str | None) -> "Comparison":
-    from ...core.comparison import compare as compared
-    from ...core.comparison import outcomes_of
-
-    return compared(outcomes_of(history, found), metric, baseline)
 
 
 def _draw_all(history: "History", table: "Comparison", folder: Path, suffix: str) -> None:
