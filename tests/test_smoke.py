@@ -47,6 +47,20 @@ def test_what_costs_time_is_made_small_and_the_rest_stays(tmp_path):
     ]
 
 
+def test_an_evaluation_is_made_small_with_the_stage_that_it_measures(tmp_path):
+    loaded = shrunk(
+        tmp_path,
+        'name = "x"\n[[stage]]\nname = "tune"\nmodel = { from = "gpt2" }\ndata = { train = "hub:some/stories" }\n'
+        '[[stage]]\nkind = "evaluate"\nmodels = { before = "gpt2", after = "tune" }\nmeasures = ["rouge"]\n'
+        'data = { test = "hub:some/pairs", examples = "pairs", prefix = "one" }\n',
+    )
+    stage = loaded.recipe.stage[1]
+    assert stage.models == {"before": "smoke:gpt2", "after": "tune"}
+    assert (stage.data.max_rows, stage.decoding.tokens, stage.decoding.beams) == (24, 8, 2)
+    assert Path(stage.data.test).read_text().splitlines()[0] == "one,continuation"
+    assert "smoke: made-up rows stand in for 'hub:some/pairs'" in loaded.notes
+
+
 def test_local_data_are_used_as_they_are(tmp_path):
     (tmp_path / "rows.csv").write_text("text,label\na,b\n")
     loaded = shrunk(tmp_path, RECIPE.replace("OBJECTIVE", "classification").replace("hub:somebody/rows", "rows.csv"))

@@ -1,4 +1,4 @@
-"""All the figures of one model on some examples."""
+"""All the figures of a model on some examples, and of several models in one table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from ..recipe.schema import EvaluateStage
 from .examples import Examples
 from .perplexity import Beginning, Perplexity, marks_before, perplexity_of_continuations, perplexity_of_texts
 from .rouge import rouge
+from .table import EvaluationTable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,11 +29,13 @@ class Measured:
         figures: by the names that tables give them; None where a figure is not defined.
         notes: how it was measured and what was left out, sentences.
         continuations: (prefix, what was generated, what really follows), for `rouge`.
+        vocabulary: differs between models whose ids stand for other tokens.
     """
 
     figures: dict[str, float | int | None]
     notes: tuple[str, ...]
     continuations: tuple[tuple[str, str, str], ...] = ()
+    vocabulary: int = 0
 
 
 def measure(
@@ -63,7 +66,25 @@ def measure(
         figures |= more.figures
         notes += more.notes
         continuations = more.continuations
-    return Measured(figures, tuple(notes), continuations)
+    vocabulary = hash(frozenset(loaded.tokenizer.get_vocab().items()))
+    return Measured(figures, tuple(notes), continuations, vocabulary)
+
+
+def table_of(measured: dict[str, Measured], notes_before: Sequence[str] = ()) -> EvaluationTable:
+    """What models came to on the same examples; a note that does not hold for all names the model."""
+    notes = list(notes_before)
+    every = [each.notes for each in measured.values()]
+    for name, each in measured.items():
+        for note in each.notes:
+            common = all(note in others for others in every)
+            told = note if common else f"{name}: {note}"
+            notes += [] if told in notes else [told]
+    if len({each.vocabulary for each in measured.values()}) > 1:
+        notes.append(
+            "the models have different vocabularies: of these figures only bits_per_byte and rouge1 to rougeL "
+            "can be compared"
+        )
+    return EvaluationTable.of([(name, each.figures) for name, each in measured.items()], notes)
 
 
 def _perplexity(loaded: Loaded, examples: Examples, settings: EvaluateStage, beginning: Beginning) -> Perplexity:

@@ -62,6 +62,9 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
             _shorten(stage)
             _tiny_model(stage, names, base, notes.append)
             _few_rows(stage, folder, reachable, notes.append)
+        elif stage.get("kind") == "evaluate":
+            _small_evaluation(stage, names, base, notes.append)
+            _made_up_rows(stage, "evaluate", folder, reachable, notes.append)
         names.append(stage.get("name"))
     _few_members(document, notes.append)
     return notes
@@ -205,12 +208,34 @@ def _few_rows(stage: dict[str, Any], folder: Path, reachable: bool, tell: Callab
     _at_most(data, "max_length", 64)
     if objective == "instruction-tuning":
         data["too_long"] = "truncate"  # whatever is there must do
+    _made_up_rows(stage, objective, folder, reachable, tell)
+
+
+def _small_evaluation(stage: dict[str, Any], earlier: list[Any], base: Path, tell: Callable[[str], None]) -> None:
+    """Few examples, short continuations, tiny models in place of those from the hub."""
+    models, data, decoding = stage.get("models"), stage.get("data"), stage.setdefault("decoding", {})
+    if is_table(models):
+        for name, source in models.items():
+            if isinstance(source, str) and source not in earlier and _comes_from_hub(source, base):
+                family = _family(source, "causal-lm")
+                models[name] = f"smoke:{family}"
+                tell(f"smoke: a tiny new {family} stands in for the model {quoted(source)}")
+    if is_table(data):
+        _at_most(data, "max_rows", _ROWS // 4, always=True)
+    if is_table(decoding):
+        _at_most(decoding, "tokens", 8, always=True)
+        _at_most(decoding, "beams", 2, always=True)
+
+
+def _made_up_rows(
+    stage: dict[str, Any], objective: str, folder: Path, reachable: bool, tell: Callable[[str], None]
+) -> None:
     if reachable:
         return
     for table, key in list(_sources(stage)):
         if _is_hub(table, key):
             told = table[key]
-            table[key] = write_stand_in(objective, data, key, folder)
+            table[key] = write_stand_in(objective, table, key, folder)
             tell(f"smoke: made-up rows stand in for {quoted(told)}")
 
 

@@ -32,7 +32,7 @@ def write_stand_in(objective: str, data: dict[str, Any], part: str, folder: Path
         part: `train`, `validation`, `test` or `predict`.
         folder: where to write.
     """
-    if objective in ("causal-lm", "masked-lm"):
+    if objective in ("causal-lm", "masked-lm") or (objective == "evaluate" and data.get("examples") != "pairs"):
         return "python-reference"
     if objective == "image-classification":
         return "drawn-digits"
@@ -116,6 +116,15 @@ def _choices(data: dict[str, Any], labelled: bool) -> Iterator[dict[str, Any]]:
         yield row
 
 
+def _continuations(data: dict[str, Any], labelled: bool) -> Iterator[dict[str, Any]]:  # noqa: ARG001
+    for number in itertools.count():
+        thing, word = _THINGS[number % len(_THINGS)], _JUDGEMENTS[number % 5][number % 3]
+        yield {
+            data.get("prefix", "prefix"): f"Guest {number} looked at the {thing}.",
+            data.get("continuation", "continuation"): f" The {thing} was {word}.",
+        }
+
+
 def _conversations(data: dict[str, Any], labelled: bool) -> Iterator[dict[str, Any]]:  # noqa: ARG001
     for number in itertools.count():
         thing, word = _THINGS[number % len(_THINGS)], _JUDGEMENTS[number % 5][number % 3]
@@ -138,4 +147,5 @@ _ROWS = {
     "regression": _scored,
     "multiple-choice": _choices,
     "instruction-tuning": _conversations,
+    "evaluate": _continuations,
 }

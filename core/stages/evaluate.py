@@ -7,7 +7,7 @@ from typing import Any
 from ..decoding.loading import Loaded, load
 from ..errors import MachineError, Stopped, UsageError, ValueInRecipeError
 from ..evaluation.examples import Examples, read_examples
-from ..evaluation.measure import Measured, measure
+from ..evaluation.measure import Measured, measure, table_of
 from ..evaluation.table import EvaluationTable
 from ..home import Home
 from ..recipe.schema import EvaluateStage
@@ -31,7 +31,7 @@ def run(stage: EvaluateStage, context: StageContext, home: Home) -> dict[str, An
     for done, (name, reference) in enumerate(stage.models.items()):
         context.recorder.progress(context.stage_id, done, len(stage.models), f"evaluating {name}")
         measured[name] = _measure(stage, context, home, examples, name, reference)
-    table = table_of(measured, examples)
+    table = table_of(measured, examples.notes)
     files = _write(context, table, measured)
     for sentence in table.notes:
         context.tell(sentence, kind="evaluation")
@@ -41,18 +41,6 @@ def run(stage: EvaluateStage, context: StageContext, home: Home) -> dict[str, An
     context.recorder.progress(context.stage_id, len(stage.models), len(stage.models), "finished")
     groups = {f"test/{name}": each.figures for name, each in measured.items()}
     return {"models": list(measured), **groups, "files": files}
-
-
-def table_of(measured: dict[str, Measured], examples: Examples) -> EvaluationTable:
-    """What models came to on the same examples; a note that does not hold for all names the model."""
-    notes = list(examples.notes)
-    every = [each.notes for each in measured.values()]
-    for name, each in measured.items():
-        for note in each.notes:
-            common = all(note in others for others in every)
-            told = note if common else f"{name}: {note}"
-            notes += [] if told in notes else [told]
-    return EvaluationTable.of([(name, each.figures) for name, each in measured.items()], notes)
 
 
 def _measure(
