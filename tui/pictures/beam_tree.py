@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from rich.cells import cell_len
 
-from ...core.decoding.records import Fate, Generation, Step
+from ...core.decoding.records import NEAR_TIE, Fate, Generation, Step
 from ...core.text import printable
 from ...core.tokens import piece_text
 from .generations import Pen, percent, signed
@@ -42,8 +42,8 @@ def tree_lines(generation: Generation, pen: Pen) -> Iterator[Line]:
 
 
 def _rule(number: int, step: Step, width: int) -> Line:
-    note = "  near tie: what was kept and what was dropped differ by less than rounding" if step.near_tie else ""
-    line = (Segment(f"── step {number} ", BOLD), Segment(note.lstrip() + (" " if note else "")))
+    note = "near tie ≈: the worst kept and the best dropped are alike " if step.near_tie else ""
+    line = (Segment(f"── step {number} ", BOLD), Segment(note))
     rest = width - sum(cell_len(segment.text) for segment in line)
     return cut_line((*line, Segment("─" * rest, DIM)), width)
 
@@ -79,6 +79,7 @@ def _candidate(generation: Generation, step: Step, i: int, starred: bool, pen: P
         pen.probability(float(np.exp(step.logprob[i]))),
         Segment(numbers, DIM if dropped else PLAIN),
         Segment(_fate(step, i), DIM if dropped else PLAIN),
+        Segment(" ≈" if _tied(step, i) else "", BOLD),
         Segment(" ★" if starred else "", BOLD),
     )
 
@@ -91,6 +92,16 @@ def _fate(step: Step, i: int) -> str:
             return "finished"
         case Fate.DROPPED:
             return "dropped"
+
+
+def _tied(step: Step, i: int) -> bool:
+    """The candidate would have had the other fate, had its total been different by less than rounding."""
+    dropped = step.fate == Fate.DROPPED
+    others = step.total[dropped != dropped[i]]
+    if not len(others):
+        return False
+    gap = others.min() - step.total[i] if dropped[i] else step.total[i] - others.max()
+    return bool(gap < NEAR_TIE)
 
 
 def _tail(prompt: str, text: bytes, cells: int) -> str:
