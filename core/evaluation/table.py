@@ -101,6 +101,14 @@ class EvaluationTable:
         """One object; what is not finite becomes null."""
         return json.dumps(finite(self.facts()), indent=2, ensure_ascii=False) + "\n"
 
+    def files(self) -> dict[str, str]:
+        """The table as Markdown, CSV and JSON, by the names of the files."""
+        return {
+            "evaluation.md": self.as_markdown(),
+            "evaluation.csv": self.as_csv(),
+            "evaluation.json": self.as_json(),
+        }
+
     def explanation(self) -> list[str]:
         """The notes, and what ± means."""
         return [*self.notes, *(["mean ± standard deviation over the seeds"] if self.repeated else [])]
@@ -126,7 +134,9 @@ def _told(values: Sequence[float | int]) -> str:
     mean, deviation = _mean(values), _deviation(values)
     if mean is None:
         return "–"
-    told = f"{mean:,}" if isinstance(mean, int) else number(mean)
+    if len(set(values)) == 1 and float(mean).is_integer():  # what was counted
+        return f"{mean:,.0f}"
+    told = number(mean)
     return told if deviation is None else f"{told} ± {number(deviation)}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from .. import tables
 from ..comparison import Comparison, compare, outcomes_of
 from ..errors import MachineError
+from ..evaluation.over_seeds import evaluation_over_seeds
 from ..history.queries import History, Run
 from ..home import Home
 from ..recipe.schema import CompareStage
@@ -31,6 +32,8 @@ def run(stage: CompareStage, place: StagePlace, home: Home, run: Run) -> dict[st
             f"{FILE_NAME}.csv": tables.as_csv(comparison),
             f"{FILE_NAME}.json": tables.as_json(comparison),
         }
+        if (evaluation := evaluation_over_seeds(history, run)) is not None:
+            texts |= evaluation.files()
         files = [*_write(place, texts), *_draw(stage, place, history, comparison)]
     for sentence in tables.explanation(comparison):
         place.tell(sentence, kind="comparison")

@@ -13,8 +13,6 @@ from ..home import Home
 from ..recipe.schema import EvaluateStage
 from .context import StageContext
 
-FILE_NAME = "evaluation"
-
 
 def run(stage: EvaluateStage, context: StageContext, home: Home) -> dict[str, Any]:
     """Measure each model and write the table; returns the figures in groups named `test/MODEL`.
@@ -40,7 +38,7 @@ def run(stage: EvaluateStage, context: StageContext, home: Home) -> dict[str, An
         context.tell(f"{metric}: {told}", kind="evaluation")
     context.recorder.progress(context.stage_id, len(stage.models), len(stage.models), "finished")
     groups = {f"test/{name}": each.figures for name, each in measured.items()}
-    return {"models": list(measured), **groups, "files": files}
+    return {"models": list(measured), **groups, "notes": list(table.notes), "files": files}
 
 
 def _measure(
@@ -59,11 +57,7 @@ def _measure(
 
 
 def _write(context: StageContext, table: EvaluationTable, measured: dict[str, Measured]) -> list[str]:
-    texts = {
-        f"{FILE_NAME}.md": table.as_markdown(),
-        f"{FILE_NAME}.csv": table.as_csv(),
-        f"{FILE_NAME}.json": table.as_json(),
-    }
+    texts = table.files()
     if any(each.continuations for each in measured.values()):
         texts["continuations.csv"] = _continuations(measured)
     try:
