@@ -14,10 +14,12 @@ from .recipe.schema import (
     AugmentStage,
     CompareStage,
     EvaluateStage,
+    GenerateStage,
     PredictStage,
     PretrainedModel,
     Recipe,
     Stage,
+    TrainStage,
 )
 
 
@@ -40,8 +42,7 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
     if source in earlier:
         folder = run_folder / source / "model"
     elif source.startswith("smoke:"):
-        purpose = stage.task if isinstance(stage, PredictStage) else stage.objective
-        folder = _stand_in(source, purpose, home)
+        folder = _stand_in(source, _purpose(stage), home)
     elif source.startswith("run:"):
         folder = _result_of(source.removeprefix("run:"), home)
     else:
@@ -49,6 +50,13 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
     if not folder.is_dir():
         raise ValueInRecipeError("model.from", f"{quoted(source)} has left no model behind in {folder}")
     return stage.model_copy(update={"model": stage.model.model_copy(update={"from_": str(folder)})})
+
+
+def _purpose(stage: TrainStage | PredictStage | GenerateStage) -> str:
+    """What a model that stands in must be able to do: an objective or a task."""
+    if isinstance(stage, PredictStage):
+        return stage.task
+    return "causal-lm" if isinstance(stage, GenerateStage) else stage.objective
 
 
 def _measured(name: str, source: str, earlier: list[str], run_folder: Path, home: Home) -> str:

@@ -21,7 +21,7 @@ from .history.recorder import Recorder
 from .history.tensorboard import EventFiles, check_installed
 from .home import Home
 from .recipe import Recipe, origins, thaw
-from .recipe.schema import TRAIN_STAGES, AugmentStage, CompareStage, EvaluateStage, PredictStage, Stage
+from .recipe.schema import TRAIN_STAGES, AugmentStage, CompareStage, EvaluateStage, GenerateStage, PredictStage, Stage
 from .references import resolved
 from .runs import comparisons
 from .stages.context import StageContext, StagePlace
@@ -179,6 +179,10 @@ class _Attempt:
             from .stages import predict
 
             return predict.run(stage, context, self._home)
+        if isinstance(stage, GenerateStage):
+            from .stages import generate
+
+            return generate.run(stage, context, self._home)
         if isinstance(stage, EvaluateStage):
             from .stages import evaluate
 

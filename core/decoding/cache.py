@@ -4,6 +4,7 @@ The prompt is read once, its keys and values are repeated for each row and never
 a row of the same prompt. What is generated is written in place, and only that part is put into a new order.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -14,42 +15,46 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class _RowsLayer(DynamicLayer):
-    """One layer's keys and values of all rows: (rows, heads, longest text, width)."""
+class _Room:
+    """Keys and values of all rows in layers of one shape: (rows, 2 · layers, heads, longest text, width)."""
 
-    def __init__(self, keys: Tensor, values: Tensor, index: Tensor, more: int):
-        super().__init__()
-        self.is_initialized = True
-        self.dtype, self.device = keys.dtype, keys.device
-        self._length = self._prompt = keys.shape[2]
-        self._keys, self._values = (_with_room(each, index, more) for each in (keys, values))
+    def __init__(self, columns: Sequence[Tensor], index: Tensor, more: int):
+        _, heads, self.prompt, width = columns[0].shape
+        self.tensor = columns[0].new_empty(len(index), len(columns), heads, self.prompt + more, width)
+        for place, column in enumerate(columns):
+            self.tensor[:, place, :, : self.prompt] = column.index_select(0, index)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        end = self._length + key_states.shape[2]
-        self._keys[:, :, self._length : end] = key_states
-        self._values[:, :, self._length : end] = value_states
-        self._length = end
-        return self._keys[:, :, :end], self._values[:, :, :end]
-
-    def get_seq_length(self) -> int:
-        return self._length
-
-    def follow(self, index: Tensor) -> None:
-        """Row i goes on from row index[i], which belongs to the same prompt."""
-        for each in (self._keys, self._values):
-            each[:, :, self._prompt : self._length] = each[:, :, self._prompt : self._length].index_select(0, index)
+    def follow(self, index: Tensor, end: int) -> None:
+        """Row i goes on from row index[i], which belongs to the same prompt; texts go up to `end`."""
+        generated = self.tensor[:, :, :, self.prompt : end]
+        generated.copy_(generated.index_select(0, index))
 
     def keep(self, index: Tensor) -> None:
         """Go on with other rows altogether."""
-        self._keys, self._values = self._keys.index_select(0, index), self._values.index_select(0, index)
+        self.tensor = self.tensor.index_select(0, index)
 
 
-def _with_room(given: Tensor, index: Tensor, more: int) -> Tensor:
-    """Rows of a tensor, with room for more places."""
-    _, heads, length, width = given.shape
-    room = given.new_empty(len(index), heads, length + more, width)
-    room[:, :, :length] = given.index_select(0, index)
-    return room
+class _RowsLayer(DynamicLayer):
+    """One layer's part of a room."""
+
+    def __init__(self, room: _Room, place: int):
+        super().__init__()
+        self.is_initialized = True
+        self.dtype, self.device = room.tensor.dtype, room.tensor.device
+        self.room = room
+        self._place = place
+        self._length = room.prompt
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        end = self._length + key_states.shape[2]
+        keys, values = self.room.tensor[:, self._place, :, :end], self.room.tensor[:, self._place + 1, :, :end]
+        keys[:, :, self._length :] = key_states
+        values[:, :, self._length :] = value_states
+        self._length = end
+        return keys, values
+
+    def get_seq_length(self) -> int:
+        return self._length
 
 
 def empty(model: "PreTrainedModel") -> Cache:
@@ -59,19 +64,33 @@ def empty(model: "PreTrainedModel") -> Cache:
 
 def spread(cache: Cache, index: Tensor, more: int) -> None:
     """After the prompts are read: row i goes on from prompt index[i], by up to `more` tokens."""
+    alike: dict[tuple[int, ...], list[int]] = {}
     for place, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:
-            cache.layers[place] = _RowsLayer(cast("Tensor", layer.keys), cast("Tensor", layer.values), index, more)
+        if type(layer) is DynamicLayer and _shape(layer.keys) == _shape(layer.values):
+            alike.setdefault(_shape(layer.keys), []).append(place)
         else:  # sliding windows and recurrent states have rules of their own
             layer.reorder_cache(cast("torch.LongTensor", index))
+    for places in alike.values():
+        layers = [cast("Any", cache.layers[place]) for place in places]
+        room = _Room([column for layer in layers for column in (layer.keys, layer.values)], index, more)
+        for number, place in enumerate(places):
+            cache.layers[place] = _RowsLayer(room, 2 * number)
 
 
 def follow(cache: Cache, index: Tensor, same_prompts: bool) -> None:
     """Row i goes on from row index[i]; with `same_prompts`, that row always belongs to the same prompt."""
+    rooms: dict[int, tuple[_Room, int]] = {}
     for layer in cache.layers:
-        if not isinstance(layer, _RowsLayer):
-            layer.reorder_cache(cast("torch.LongTensor", index))
-        elif same_prompts:
-            layer.follow(index)
+        if isinstance(layer, _RowsLayer):
+            rooms[id(layer.room)] = layer.room, layer.get_seq_length()
         else:
-            layer.keep(index)
+            layer.reorder_cache(cast("torch.LongTensor", index))
+    for room, end in rooms.values():
+        if same_prompts:
+            room.follow(index, end)
+        else:
+            room.keep(index)
+
+
+def _shape(column: Tensor | None) -> tuple[int, ...]:
+    return () if column is None else tuple(column.shape)

@@ -180,7 +180,11 @@ class Chooser:
                 active[place],
                 [
                     Ending(
-                        step, int(i), float(totals[i]), self._final(totals[i], step), fates[place, i] == Fate.FINISHED
+                        step,
+                        int(i),
+                        float(totals[i]),
+                        self._final(totals[i], step),
+                        bool(fates[place, i] == Fate.FINISHED),
                     )
                     for i in np.flatnonzero(ending[place])
                 ],

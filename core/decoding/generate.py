@@ -77,9 +77,10 @@ def generate(
         raise UsageError(f"{quoted(loaded.name)} has no token that ends a text; it can only go on with end = 'ignore'")
     steps = processors.make(settings, loaded.tokenizer, known_ends)
     ends = known_ends if settings.end == "stop" else ()
+    vocabulary: int = loaded.model.config.get_text_config().vocab_size
     found: dict[int, Generation] = {}
     for places in _batches(given, settings):
-        recorder = Recorder(settings.alternatives, measure_prompts) if record else None
+        recorder = Recorder(min(settings.alternatives, vocabulary), measure_prompts) if record else None
         batch = Batch([given[i] for i in places], settings, recorder)
         result = search(
             loaded.model, batch.prompts, settings, ends, steps, recorder, _teller(on_step, places, batch, settings)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from .choosing import Candidates
 
-_ENOUGH = 2**20
-"""Numbers that wait to be measured."""
+_ENOUGH = 2**16
+"""Numbers that wait to be measured; more would not fit into a fast cache."""
 _BITS = float(1 / np.log(2))
 
 
@@ -65,7 +65,7 @@ class _Waiting:
 
     logprob: Tensor  # (b·r, vocabulary)
     scores: Tensor  # the same tensor if there are no processors
-    best: tuple[NDArray[np.float32], NDArray[np.int64]] | None  # the best of logprob (b·r, m), if known
+    best: tuple[NDArray[np.float32], NDArray[np.int64]]  # the best of the scores (b·r, m)
     candidates: Candidates
     candidate_logprob: NDArray[np.float32]
 
@@ -74,7 +74,7 @@ class Recorder:
     """Measures steps and prompts.
 
     Attributes:
-        alternatives: how many to record beside each token.
+        alternatives: how many to record beside each token; not more than the vocabulary has.
         prompts_too: measure the tokens of prompts as well.
         steps: one for each step that is measured.
         prompts: by prompt, the numbers of its tokens from the second on; none if they are not measured.
@@ -92,7 +92,7 @@ class Recorder:
         self,
         logprob: Tensor,
         scores: Tensor,
-        best: tuple[NDArray[np.float32], NDArray[np.int64]] | None,
+        best: tuple[NDArray[np.float32], NDArray[np.int64]],
         candidates: Candidates,
         candidate_logprob: NDArray[np.float32],
     ) -> None:
@@ -101,7 +101,7 @@ class Recorder:
         Args:
             logprob: (b·r, vocabulary), the model's; must not be changed any more.
             scores: the same after the processors; the same tensor if there are none.
-            best: values and ids (b·r, m) of the best of `logprob`, m >= alternatives, if they are known.
+            best: values and ids (b·r, m) of the best of `scores`, m >= alternatives.
             candidates: (b, c).
             candidate_logprob: (b, c), the model's.
         """
@@ -116,20 +116,12 @@ class Recorder:
         waiting, self._waiting = self._waiting, []
         logprob = _joined([each.logprob for each in waiting])
         chances = logprob.exp()
-        entropy = -_dot(chances, logprob) * _BITS
-        if all(each.scores is each.logprob for each in waiting):
-            left, blocked = None, np.zeros(len(logprob), np.float32)
-        else:
-            scores = _joined([each.scores for each in waiting])
-            left = scores.logsumexp(1).cpu().numpy()
-            blocked = torch.linalg.vecdot(chances, torch.isneginf(scores).to(chances.dtype)).clamp(0, 1).cpu().numpy()
+        entropy = (-_dot(chances, logprob) * _BITS).cpu().numpy()
         first = 0
         for each in waiting:
             rows = slice(first, first + len(each.logprob))
             first = rows.stop
-            self.steps.append(
-                self._step(each, entropy[rows].cpu().numpy(), blocked[rows], None if left is None else left[rows])
-            )
+            self.steps.append(self._step(each, chances[rows], entropy[rows]))
 
     def add_prompts(self, owners: Tensor, logprob: Tensor, ids: Tensor) -> None:
         """Measure tokens of prompts: (n,) whose they are, in rising order, (n, vocabulary) and (n,)."""
@@ -139,22 +131,29 @@ class Recorder:
             part = Measured(**{name: column[start:end] for name, column in vars(measured).items()})
             self.prompts.setdefault(int(prompt), []).append(part)
 
-    def _step(
-        self, step: _Waiting, entropy: NDArray[Any], blocked: NDArray[Any], left: NDArray[Any] | None
-    ) -> StepNumbers:
+    def _step(self, step: _Waiting, chances: Tensor, entropy: NDArray[Any]) -> StepNumbers:
         b, _ = step.candidates.ids.shape
         rows = len(step.logprob) // b
-        best = step.best or _best(step.logprob, max(self.alternatives, 1))
         at = np.arange(b)[:, None] * rows + step.candidates.parents
-        with np.errstate(over="ignore"):
-            shares = np.exp(step.candidates.scores if left is None else step.candidates.scores - left[at])
+        left, blocked = np.zeros((2, len(step.logprob)), np.float32)
+        values, ids = step.best
+        changed = _changed(step)
+        if len(changed):  # often the processors find nothing to block
+            place = torch.from_numpy(changed).to(chances.device)
+            scores, chances = step.scores[place], chances[place]
+            left[changed] = scores.logsumexp(1).cpu().numpy()
+            gone = torch.linalg.vecdot(chances, torch.isneginf(scores).to(chances.dtype))
+            blocked[changed] = gone.clamp(0, 1).cpu().numpy()
+            values, ids = values.copy(), ids.copy()
+            values[changed], ids[changed] = _best(step.logprob[place], values.shape[1])
+        shares = np.exp(np.minimum(step.candidates.scores - left[at], 0))
         return StepNumbers(
-            renormalised=np.minimum(shares, 1).astype(np.float32),
-            rank=_ranks(step, best[0], at),
+            renormalised=shares.astype(np.float32),
+            rank=_ranks(step, values, at),
             entropy=entropy.reshape(b, rows),
             blocked=blocked.reshape(b, rows),
-            alternative_ids=best[1][:, : self.alternatives].reshape(b, rows, -1),
-            alternative_logprob=best[0][:, : self.alternatives].reshape(b, rows, -1),
+            alternative_ids=ids[:, : self.alternatives].reshape(b, rows, self.alternatives),
+            alternative_logprob=values[:, : self.alternatives].reshape(b, rows, self.alternatives),
         )
 
 
@@ -188,6 +187,14 @@ def _ranks(step: _Waiting, best: NDArray[np.float32], at: NDArray[np.int64]) -> 
         rows = step.logprob[torch.from_numpy(at[beyond]).to(device)]
         ranks[beyond] = (rows > torch.from_numpy(chosen[beyond]).to(device)[:, None]).sum(1).add(1).cpu().numpy()
     return ranks
+
+
+def _changed(step: _Waiting) -> NDArray[np.int64]:
+    """The rows whose scores are not the model's."""
+    if step.scores is step.logprob:
+        return np.zeros(0, np.int64)
+    difference = (step.scores - step.logprob).abs().amax(1).cpu().numpy()
+    return np.flatnonzero(difference != 0)
 
 
 def _dot(chances: Tensor, logprob: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def search(
         through = chooser.end(active, candidates, fates, following, step)
         trails.append(Trail(tuple(active), rows.totals, candidates, fates, following.candidates, chosen))
         if recorder is not None:
-            recorder.add(logprob, scores, best if plain else None, candidates, chosen)
+            recorder.add(logprob, scores, best, candidates, chosen)
         if on_step is not None:
             if recorder is not None:
                 recorder.flush()

@@ -35,10 +35,19 @@ _FAMILIES = {
     "qwen": "qwen2",
     "mistral": "mistral",
     "llama": "llama",
+    "opus-mt": "marian",
+    "m2m100": "m2m_100",
+    "nllb": "m2m_100",
+    "mbart": "mbart",
+    "t5": "t5",
+    "bart": "bart",
 }
 """By a part of a model's name on the hub, its architecture."""
 
-_READS_BOTH_WAYS = ("masked-lm", "classification", "regression", "multiple-choice")
+_READS_BOTH_WAYS = (
+    *("masked-lm", "classification", "regression", "multiple-choice"),
+    *("text-classification", "language-detection", "fill-mask"),
+)
 
 
 def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
@@ -65,6 +74,13 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
         elif stage.get("kind") == "evaluate":
             _small_evaluation(stage, names, base, notes.append)
             _made_up_rows(stage, "evaluate", folder, reachable, notes.append)
+        elif stage.get("kind") == "generate":
+            _tiny_model(stage, names, base, notes.append)
+            _few_tokens(stage)
+        elif stage.get("kind") == "predict":
+            _small_prediction(stage, names, base, reachable, notes.append)
+        elif stage.get("kind") == "augment":
+            _small_augmentation(stage, folder, base, reachable, notes.append)
         names.append(stage.get("name"))
     _few_members(document, notes.append)
     return notes
@@ -147,7 +163,7 @@ def _comes_from_hub(source: str, base: Path) -> bool:
 
 def _family(name: str, objective: str) -> str:
     lowered = name.lower()
-    guess = "bert" if objective in _READS_BOTH_WAYS else "gpt2"
+    guess = "bert" if objective in _READS_BOTH_WAYS else "t5" if objective == "text-to-text" else "gpt2"
     return next((family for part, family in _FAMILIES.items() if part in lowered), guess)
 
 
@@ -196,6 +212,53 @@ def _small_vocabulary(
         _at_most(tokenizer, "vocab_size", 512, always=True)
 
 
+def _small_prediction(
+    stage: dict[str, Any], earlier: list[Any], base: Path, reachable: bool, tell: Callable[[str], None]
+) -> None:
+    """A tiny model that answers at random, short answers to a few texts."""
+    model, data = stage.get("model"), stage.get("data")
+    if is_table(model):
+        source = model.get("from")
+        if isinstance(source, str) and source not in earlier and _comes_from_hub(source, base):
+            family = _family(source, str(stage.get("task")))
+            model["from"] = f"smoke:{family}"
+            tell(f"smoke: a tiny new {family} that answers at random stands in for {quoted(source)}")
+            for key in ("language", "target"):
+                stage.pop(key, None)  # it knows none
+    for key in ("decoding", "rewriting"):
+        _at_most(stage.setdefault(key, {}), "tokens", 12, always=True)
+    if is_table(data):
+        _at_most(data, "max_rows", _ROWS, always=True)
+        if not reachable and _is_hub(data, "source"):
+            told, data["source"] = data["source"], "python-reference"
+            tell(f"smoke: made-up rows stand in for {quoted(told)}")
+
+
+def _small_augmentation(
+    stage: dict[str, Any], folder: Path, base: Path, reachable: bool, tell: Callable[[str], None]
+) -> None:
+    """Tiny translators that write at random, short texts for a few rows."""
+    data, augmenters = stage.get("data"), stage.get("augmenter")
+    if is_table(data):
+        _at_most(data, "max_rows", _ROWS // 4, always=True)
+        _made_up_rows(stage, "classification", folder, reachable, tell)
+    for each in augmenters if is_list(augmenters) else []:
+        if not is_table(each) or each.get("kind", "back-translation") != "back-translation":
+            continue
+        _at_most(each, "tokens", 12, always=True)
+        _at_most(each, "beams", 2, always=True)
+        for key in ("there", "back"):
+            source = each.get(key)
+            if isinstance(source, str) and _comes_from_hub(source, base):
+                family = _family(source, "text-to-text")
+                each[key] = f"smoke:{family}"
+                tell(f"smoke: a tiny new {family} that writes at random stands in for {quoted(source)}")
+        if str(each.get("there")).startswith("smoke:"):
+            each.setdefault("back", each["there"])
+            for key in ("language", "pivot"):
+                each.pop(key, None)  # it knows none
+
+
 # -- data and members -----------------------------------------------------------------------------
 
 
@@ -213,13 +276,19 @@ def _few_rows(stage: dict[str, Any], folder: Path, reachable: bool, tell: Callab
 
 def _small_evaluation(stage: dict[str, Any], earlier: list[Any], base: Path, tell: Callable[[str], None]) -> None:
     """Few examples, short continuations, tiny models in place of those from the hub."""
-    models, data, decoding = stage.get("models"), stage.get("data"), stage.setdefault("decoding", {})
+    models = stage.get("models")
     if is_table(models):
         for name, source in models.items():
             if isinstance(source, str) and source not in earlier and _comes_from_hub(source, base):
                 family = _family(source, "causal-lm")
                 models[name] = f"smoke:{family}"
                 tell(f"smoke: a tiny new {family} stands in for the model {quoted(source)}")
+    _few_tokens(stage)
+
+
+def _few_tokens(stage: dict[str, Any]) -> None:
+    """Short continuations of a few prompts."""
+    data, decoding = stage.get("data"), stage.setdefault("decoding", {})
     if is_table(data):
         _at_most(data, "max_rows", _ROWS // 4, always=True)
     if is_table(decoding):

@@ -30,6 +30,7 @@ from .decoding import (
     TopP,
 )
 from .evaluation import EvaluateStage, EvaluationData
+from .generating import GenerateStage, PromptData
 from .method import Adapters, AnyMethod, Layers, LinearProbe, Lora
 from .model import AnyModel, BagModel, ConvNetModel, EncoderModel, PretrainedModel, ScratchModel
 from .predict import PredictData, PredictStage, TaskName
@@ -91,6 +92,7 @@ __all__ = [
     "EvaluateStage",
     "EvaluationData",
     "Expected",
+    "GenerateStage",
     "GlueTask",
     "ImageData",
     "ImageStage",
@@ -113,6 +115,7 @@ __all__ = [
     "PredictStage",
     "PretrainedModel",
     "PretrainedTokenizer",
+    "PromptData",
     "Recipe",
     "RegressionStage",
     "Rewriting",

@@ -9,6 +9,7 @@ from .augment import AugmentStage
 from .base import Fraction, NotEmpty, StageName, Table, rule_broken
 from .data import ChoiceData, ImageData, InstructionData, LabelData, MaskedData, TextData
 from .evaluation import EvaluateStage
+from .generating import GenerateStage
 from .method import Method
 from .model import ImageModel, LanguageModel, PretrainedModel, TextModel
 from .predict import PredictStage
@@ -190,7 +191,7 @@ TRAIN_STAGES = (
     MultipleChoiceStage,
     ImageStage,
 )
-STAGES = (*TRAIN_STAGES, AugmentStage, PredictStage, EvaluateStage, CompareStage)
+STAGES = (*TRAIN_STAGES, AugmentStage, PredictStage, GenerateStage, EvaluateStage, CompareStage)
 
 TrainStage = (
     CausalStage
@@ -223,6 +224,7 @@ Stage = Annotated[
     | Annotated[ImageStage, Tag("image-classification")]
     | Annotated[AugmentStage, Tag("augment")]
     | Annotated[PredictStage, Tag("predict")]
+    | Annotated[GenerateStage, Tag("generate")]
     | Annotated[EvaluateStage, Tag("evaluate")]
     | Annotated[CompareStage, Tag("compare")],
     Discriminator(stage_tag),
