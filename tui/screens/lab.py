@@ -212,7 +212,7 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
 
     def _show(self) -> None:
         """Bring everything on the screen up to date; panes repaint only what differs."""
-        if not self.is_mounted:
+        if not self.is_attached:
             return
         session, branch = self._session, self._session.branch
         speakers = session.speakers

@@ -1,0 +1,375 @@
+"""The lab, driven by keys, with a toy language behind it."""
+
+import unicodedata
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from driving import home_screen, press, settle, shown
+from lmwb.core.decoding.client import ServiceDied
+from lmwb.core.home import Home
+from lmwb.tui.app import LmwbApp
+from lmwb.tui.screens.home import HomeScreen
+from lmwb.tui.screens.lab import LabScreen
+from lmwb.tui.widgets.entry import Entry
+from made_generations import HOSTILE
+from make_history import HistoryMaker, Sketch
+from textual.pilot import Pilot
+from toy_models import ToyModels
+
+SIZES = [(80, 24), (120, 36), (200, 50)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A finished run, and one that is at work."""
+    with HistoryMaker(Home(tmp_path_factory.mktemp("runs"))) as maker:
+        maker.add(Sketch("done", 80, 80))
+        maker.add(Sketch("live", 80, 40, None, alive=True))
+        yield maker.home
+
+
+@asynccontextmanager
+async def lab(home: Home, models: ToyModels, size=(120, 36), *keys: str) -> AsyncIterator[Pilot[None]]:
+    """The app, after these keys on the home screen and `l`."""
+    app = LmwbApp(home)
+    app._models = models
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await settle(pilot)
+        await press(pilot, *keys, "l")
+        yield pilot
+
+
+@asynccontextmanager
+async def speaking(tmp_path: Path, models: ToyModels, size=(120, 36)) -> AsyncIterator[Pilot[None]]:
+    """The lab after a model has said something."""
+    async with lab(Home(tmp_path), models, size) as pilot:
+        await pilot.press("M", *"toy", "enter", "e", *typed("the cat"), "enter")
+        await settle(pilot)
+        yield pilot
+
+
+def typed(text: str) -> list[str]:
+    """Keys that type a text."""
+    return ["space" if character == " " else character for character in text]
+
+
+def screen(pilot: Pilot[None]) -> LabScreen:
+    assert isinstance(pilot.app.screen, LabScreen)
+    return pilot.app.screen
+
+
+def asked(models: ToyModels, what: str = "generate") -> list:
+    return [question for question in models.questions if question[0] == what]
+
+
+def texts(pilot: Pilot[None]) -> list[str]:
+    """What the first model said last, best first."""
+    return [trace.text() for trace in screen(pilot)._session.branch.said[0].traces]
+
+
+# -- the way in ---------------------------------------------------------------------------------------
+
+
+async def test_a_sample_is_shown_as_it_was_recorded_before_any_model_is_loaded(home: Home) -> None:
+    models = ToyModels()
+    models.loading.clear()
+    app = LmwbApp(home)
+    app._models = models
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await settle(pilot)
+        await pilot.press("l")
+        await pilot.pause()
+        assert "loading …" in shown(pilot)
+        assert "recorded at step 40" in shown(pilot)
+        assert "The with statement" in shown(pilot)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "The model is still being loaded." in shown(pilot)
+        models.loading.set()
+        await settle(pilot)
+        assert "loading …" not in shown(pilot)
+
+
+async def test_a_running_trainings_sample_is_opened_at_its_step(home: Home) -> None:
+    models = ToyModels()
+    async with lab(home, models, (120, 36), "comma") as pilot:
+        assert "recorded at step 30" in shown(pilot)
+        assert asked(models, "load")[0][1].endswith("/train@30")
+
+
+async def test_without_a_checkpoint_of_its_step_a_sample_is_opened_with_the_newest(tmp_path: Path) -> None:
+    models = ToyModels()
+    with HistoryMaker(Home(tmp_path)) as maker:
+        maker.add(Sketch("live", 80, 40, None, alive=True))
+        maker.connection.execute("DELETE FROM checkpoint WHERE step = 30")
+        async with lab(maker.home, models, (120, 36), "comma") as pilot:
+            assert "There is no checkpoint of step 30" in shown(pilot)
+            assert asked(models, "load")[0][1].endswith("/train@40")
+
+
+async def test_a_recorded_sample_goes_on_with_exactly_its_tokens(home: Home) -> None:
+    models = ToyModels()
+    async with lab(home, models) as pilot:
+        await press(pilot, "right", "right", "enter")
+        trace = home_screen(pilot).app.seen.detail.trace  # type: ignore[union-attr]
+        assert trace is not None
+        (question,) = asked(models)
+        assert [*question[2]] == [*map(int, trace.ids[: trace.prompt_length + 3])]
+
+
+async def test_without_any_model_the_lab_says_how_to_name_one(tmp_path: Path) -> None:
+    async with lab(Home(tmp_path), ToyModels()) as pilot:
+        assert "No model yet: M names one." in shown(pilot)
+        await press(pilot, "enter", "b", "a", "o", "comma", "2", "right", "down", "3", "left", "4", "x", "backspace")
+
+
+async def test_a_model_that_does_not_exist_is_told_where_its_words_would_be(tmp_path: Path) -> None:
+    async with lab(Home(tmp_path), ToyModels()) as pilot:
+        await press(pilot, "M", *"nobody", "enter")
+        assert "there is no run 'nobody'" in shown(pilot)
+
+
+# -- speaking -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_text_inspector_tree_and_steps_are_there_at_every_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    async with speaking(tmp_path, ToyModels(), size) as pilot:
+        assert "1 of 5" in shown(pilot)
+        assert texts(pilot)[0].split("\n")[0][:20] in shown(pilot)
+        assert "rank 1" in shown(pilot)
+        await press(pilot, "2")
+        assert "step 32 of 32, candidate 1 of 10: kept" in shown(pilot)
+        await press(pilot, "3")
+        assert "beams 5" in shown(pilot)
+        assert "$ lmwb generate toy 'the cat'" in shown(pilot)
+
+
+async def test_settings_are_changed_with_arrow_keys_and_used(tmp_path: Path) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models) as pilot:
+        await press(pilot, "s", "right", "down", "down", "right", "down", "right", "right", "up")
+        assert "settings changed: r speaks" in shown(pilot)
+        assert "$ lmwb generate --beams 3 --tokens 24 --block trigrams toy 'the cat'" in shown(pilot)
+        await press(pilot, "enter")
+        assert "settings changed" not in shown(pilot)
+        *_, settings = asked(models)[-1]
+        assert settings["beams"] == 3
+        assert settings["tokens"] == 24
+        assert settings["processors"] == [{"kind": "ngrams", "n": 3}]
+        assert "1 of 3" in shown(pilot)
+
+
+async def test_the_best_texts_take_turns_and_the_tree_follows(tmp_path: Path) -> None:
+    async with speaking(tmp_path, ToyModels()) as pilot:
+        await press(pilot, "full_stop")
+        assert "2 of 5" in shown(pilot)
+        assert "candidate 2 of 10" in shown(pilot)
+        await press(pilot, "comma", "comma")
+        assert "5 of 5" in shown(pilot)
+
+
+async def test_steps_are_counted_while_it_speaks_and_it_can_be_stopped(tmp_path: Path) -> None:
+    models = ToyModels()
+    models.gate.clear()
+    async with lab(Home(tmp_path), models) as pilot:
+        await press(pilot, "M", *"toy", "enter", "e", *typed("the"))
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "step 1 of 32" in shown(pilot)
+        await press(pilot, "x")
+        assert models.cancelled == 1
+        assert "step 1" not in shown(pilot)
+
+
+async def test_a_new_question_takes_the_place_of_the_one_under_way(tmp_path: Path) -> None:
+    models = ToyModels()
+    models.gate.clear()
+    async with lab(Home(tmp_path), models) as pilot:
+        await press(pilot, "M", *"toy", "enter", "e", *typed("the"))
+        await pilot.press("enter", "r")
+        await pilot.pause()
+        models.gate.set()
+        await settle(pilot)
+        assert models.cancelled == 1
+        assert len(asked(models)) == 2
+        assert "1 of 5" in shown(pilot)
+
+
+async def test_the_death_of_the_service_is_a_sentence_and_the_next_question_works(tmp_path: Path) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models) as pilot:
+        models.troubles.append(ServiceDied("The model service is gone: it was killed by SIGKILL (out of memory?)."))
+        await press(pilot, "r")
+        assert "The model service is gone: it was killed by SIGKILL" in shown(pilot)
+        await press(pilot, "r")
+        assert "is gone" not in shown(pilot)
+        assert "1 of 5" in shown(pilot)
+
+
+async def test_the_prompt_is_edited_and_line_breaks_have_a_sign(tmp_path: Path) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models) as pilot:
+        await press(pilot, "e")
+        screen(pilot).query_one(Entry).insert_text_at_cursor("\nx")
+        await press(pilot, "enter")
+        assert asked(models)[-1][2] == "the cat\nx"
+        assert "prompt the cat␊x" in shown(pilot)
+        await press(pilot, "e", "escape")
+        assert len(asked(models)) == 2
+
+
+# -- branches -----------------------------------------------------------------------------------------
+
+
+async def test_one_goes_on_from_a_dropped_candidate_and_comes_back(tmp_path: Path) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models) as pilot:
+        before = texts(pilot)
+        generation = screen(pilot)._session.branch.said[0].generation
+        assert generation is not None
+        await press(pilot, "2")
+        await pilot.press(*["left"] * 29, *["down"] * 9)
+        assert "step 3 of 32, candidate 10 of 10: dropped" in shown(pilot)
+        await press(pilot, "enter")
+        given = asked(models)[-1][2]
+        first = generation.hypotheses[0].trace.prompt_length
+        assert len(given) == first + 3
+        assert given[-1] == generation.steps[2].ids[9]
+        assert "branch 2, “" in shown(pilot)
+        assert texts(pilot) != before
+        await press(pilot, "backspace")
+        assert texts(pilot) == before
+        assert "branch" not in shown(pilot).splitlines()[1]
+        await press(pilot, "backspace")
+        assert "This is the first branch." in shown(pilot)
+
+
+async def test_one_goes_on_with_an_alternative(tmp_path: Path) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models) as pilot:
+        trace = screen(pilot)._session.branch.said[0].traces[0]
+        at = trace.prompt_length + 1
+        others = [int(i) for i in trace.alternative_ids[at] if i != trace.ids[at]]
+        await press(pilot, "right", "a", "a")
+        assert f"enter goes on with “{trace.piece(others[1]).replace(' ', '␠')}”" in shown(pilot)
+        await press(pilot, "enter")
+        assert [*asked(models)[-1][2]] == [*map(int, trace.ids[:at]), others[1]]
+        assert "instead of" in shown(pilot)
+
+
+async def test_choosing_comes_round_to_none(tmp_path: Path) -> None:
+    async with speaking(tmp_path, ToyModels()) as pilot:
+        await press(pilot, "A")
+        assert "enter goes on with" in shown(pilot)
+        await press(pilot, "a")
+        assert "enter goes on with" not in shown(pilot)
+
+
+async def test_walking_through_the_tree_follows_parents_and_children(tmp_path: Path) -> None:
+    async with speaking(tmp_path, ToyModels()) as pilot:
+        await press(pilot, "2", "left", "left")
+        assert "step 30 of 32" in shown(pilot)
+        await press(pilot, "right")
+        assert "step 31 of 32" in shown(pilot)
+        await press(pilot, "end", "right")
+        assert "step 31 of 32, candidate 10 of 10: dropped" in shown(pilot)  # nothing follows it
+
+
+# -- several ------------------------------------------------------------------------------------------
+
+
+async def test_numbers_of_beams_are_compared_in_one_chart(tmp_path: Path) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models, (200, 50)) as pilot:
+        await press(pilot, "b")
+        assert [settings["beams"] for *_, settings in asked(models)] == [5, 1, 2, 10]
+        for size in (1, 2, 5, 10):
+            assert f"beams {size} " in shown(pilot)
+        await press(pilot, "b")
+        assert len(asked(models)) == 4  # all are known
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_two_models_stand_beside_each_other(tmp_path: Path, size: tuple[int, int]) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models, size) as pilot:
+        await press(pilot, "m", *typed("toy two"), "enter")
+        assert shown(pilot).count("1 of 5") == 2
+        assert asked(models)[-1][1] == "toy two"
+        assert "--compare 'toy two'" in shown(pilot)
+        await press(pilot, "4")
+        assert screen(pilot).focused_pane.title == "Beside"
+        await press(pilot, "m", *["backspace"] * 7, "enter")
+        assert shown(pilot).count("1 of 5") == 1
+
+
+async def test_a_model_with_other_tokens_goes_on_from_the_text(tmp_path: Path) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models) as pilot:
+        await press(pilot, "m", *"other", "enter", "right", "enter")
+        first, second = asked(models)[-2:]
+        assert isinstance(first[2], tuple)
+        assert isinstance(second[2], str)
+        assert second[2].startswith("the cat")
+
+
+# -- the screen ---------------------------------------------------------------------------------------
+
+
+async def test_escape_goes_back_one_step_at_a_time(tmp_path: Path) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models) as pilot:
+        await press(pilot, "2", "z")
+        assert "Steps" not in shown(pilot)
+        await press(pilot, "escape")
+        assert "Steps" in shown(pilot)
+        await press(pilot, "s", "escape")
+        assert screen(pilot).focused_pane.title == "Text"
+        await press(pilot, "escape")
+        assert isinstance(pilot.app.screen, HomeScreen)
+        assert not models.closed  # models stay for a while
+
+
+async def test_tab_walks_over_settings_and_panes(tmp_path: Path) -> None:
+    async with speaking(tmp_path, ToyModels()) as pilot:
+        titles = []
+        for _ in range(5):
+            titles.append(screen(pilot).focused_pane.title)
+            await press(pilot, "tab")
+        assert titles == ["Text", "Tree", "Steps", "Settings", "Text"]
+
+
+@pytest.mark.parametrize("size", [(60, 13), (20, 6), (1, 1)])
+async def test_any_size_is_survived(tmp_path: Path, size: tuple[int, int]) -> None:
+    async with speaking(tmp_path, ToyModels(), size) as pilot:
+        await press(
+            pilot, "2", "left", "down", "3", "b", "right", "m", *"two", "enter", "4", "z", "s", "up", "1", "o", "y", "c"
+        )
+        await pilot.resize_terminal(120, 36)
+        await settle(pilot)
+        assert "1 of 5" in shown(pilot)
+
+
+async def test_hostile_tokens_prompts_and_names_do_no_harm(tmp_path: Path) -> None:
+    models = ToyModels(tuple(HOSTILE))
+    async with lab(Home(tmp_path), models) as pilot:
+        opened = screen(pilot)
+        opened._session.name_model(0, "mo\x1b[2Jdel[/]")
+        opened._session.branches[-1] = type(opened._session.branch)("a \x1b[31m[/] \udcff", way="[@click=app.quit]\x07")
+        opened._load(0)
+        await press(pilot, "r", "a", "right", "right", "2", *["left", "down"] * 4, "b", "1", "a", "c")
+        harmful = [character for character in shown(pilot) if unicodedata.category(character) in ("Cc", "Cf", "Cs")]
+        assert set(harmful) <= {"\n"}
+        assert "[@click=app.quit]" in shown(pilot)
+
+
+async def test_without_colours_the_tree_still_tells_what_was_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with speaking(tmp_path, ToyModels()) as pilot:
+        lines = shown(pilot).splitlines()
+        assert sum("×" in line for line in lines) >= 5
