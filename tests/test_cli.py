@@ -292,7 +292,7 @@ def test_damaged_records_are_told_as_such(tmp_path: Path):
     assert json.loads(said(lmwb("show", uid, "--json", home=tmp_path)))["stages"][0]["last_sample"]["text"] is None
 
 
-HOSTILE = "\x1b]0;owned\x07\x1b[2J[red]x[/nope] \u202e"
+HOSTILE = "\x1b]0;owned\x07\x1b[2J[red]x[/nope] \u202e\x7f\x9b"
 
 
 def test_foreign_text_cannot_steer_the_terminal(tmp_path: Path):
@@ -302,9 +302,11 @@ def test_foreign_text_cannot_steer_the_terminal(tmp_path: Path):
         maker.connection.execute("UPDATE run SET name = ?", (HOSTILE,))
     for words in (["runs"], ["show", uid], ["logs", uid], ["watch", uid, "--once"], ["sample", uid]):
         text = said(lmwb(*words, home=tmp_path))
-        assert not {"\x1b", "\x07", "\u202e"} & set(text), words
+        assert not {"\x1b", "\x07", "\u202e", "\x7f", "\x9b"} & set(text), words
         assert "[red]x[/nope]" in text or words[0] == "sample", words
-    assert json.loads(said(lmwb("runs", "--json", home=tmp_path)))[0]["name"] == HOSTILE
+    document = said(lmwb("runs", "--json", home=tmp_path))
+    assert not [c for c in document if not (" " <= c <= "~" or c == "\n")]
+    assert json.loads(document)[0]["name"] == HOSTILE
 
 
 # -- recipes --------------------------------------------------------------------------------------

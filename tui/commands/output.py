@@ -17,12 +17,17 @@ from ...core.text import printable
 
 def print_json(value: object) -> None:
     """One value, indented."""
-    print(json.dumps(exact(value), indent=2, allow_nan=False))
+    print(_harmless(json.dumps(exact(value), indent=2, allow_nan=False)))
 
 
 def print_json_line(value: object) -> None:
     """One value on one line, at once."""
-    print(json.dumps(exact(value), allow_nan=False), flush=True)
+    print(_harmless(json.dumps(exact(value), allow_nan=False)), flush=True)
+
+
+def _harmless(document: str) -> str:
+    """JSON in ASCII with the one control character escaped that it does not escape itself."""
+    return document.replace("\x7f", "\\u007f")
 
 
 def exact(value: Any) -> Any:

@@ -150,7 +150,7 @@ def _pages(name: str, trace: "TokenTrace", pen: "Pen", table: bool) -> "Iterator
     from ..pictures.colours import scale_legend
     from ..pictures.generations import table_legend, table_lines
 
-    yield _head([name], trace, f"{_bits(-trace.logprob)} a token", pen.width)
+    yield from _head([name], trace, f"{_bits(-trace.logprob)} a token", pen.width)
     yield from _layout(trace, pen).lines
     yield ()
     if table:
@@ -166,7 +166,7 @@ def _difference_pages(names: Sequence[str], both: "TraceDifference", pen: "Pen",
     from ..pictures.differences import difference_table
 
     then = f"{_bits(-both.before.logprob)} a token, then {_bits(-both.after.logprob)}"
-    yield _head(names, both.before, then, pen.width)
+    yield from _head(names, both.before, then, pen.width)
     yield from _difference_layout(both, pen).lines
     yield ()
     if table:
@@ -175,12 +175,18 @@ def _difference_pages(names: Sequence[str], both: "TraceDifference", pen: "Pen",
     yield difference_legend(pen.depth, pen.styled)
 
 
-def _head(names: Sequence[str], trace: "TokenTrace", told: str, width: int) -> "Line":
+def _head(names: Sequence[str], trace: "TokenTrace", told: str, width: int) -> "Iterator[Line]":
+    """Models and figures, in two lines if one is too short for them."""
     from ..pictures.ink import BOLD, DIM, Segment
     from ..pictures.tokens import cut_line
 
-    models = " → ".join(map(printable, names))
-    return cut_line((Segment(models, BOLD), Segment(f"  {len(trace)} tokens, {told}", DIM)), width)
+    models, figures = " → ".join(map(printable, names)), f"{len(trace)} tokens, {told}"
+    first, second = Segment(models, BOLD), Segment(figures, DIM)
+    if len(models) + 2 + len(figures) <= width:
+        yield first, Segment("  "), second
+    else:
+        yield cut_line((first,), width)
+        yield cut_line((second,), width)
 
 
 def _bits(surprisal: "NDArray[np.float32]") -> str:
