@@ -144,8 +144,9 @@ def _settings(document: dict[str, Any]) -> "EvaluateStage":
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         context = first.get("ctx", {})
-        where = "".join(f"--{part}: " for part in first["loc"][-1:] if isinstance(part, str)).replace("_", "-")
-        raise UsageError(printable(context.get("sentence") or f"{where}{first['msg'].lower()}")) from None
+        option = [part for part in first["loc"] if isinstance(part, str)][-1].replace("_", "-")
+        message = context.get("sentence") or f"--{option}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        raise UsageError(printable(message)) from None
 
 
 def _measure(home: Any, settings: "EvaluateStage", device: str) -> "EvaluationTable":
