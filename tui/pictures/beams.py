@@ -19,7 +19,7 @@ from .tokens import short_probability
 _GUTTER = 3
 """Cells between columns, for the way to the cursor."""
 
-_LEAST, _MOST = 4, 12
+_LEAST, _MOST = 3, 12
 """Cells of a token in a column."""
 
 MARKS = {Fate.KEPT: " ", Fate.DROPPED: "×", Fate.FINISHED: "■"}
@@ -144,7 +144,7 @@ def _kept(step: Step) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 def _width(step: Step, pieces: Mapping[int, bytes]) -> int:
     names = (cell_len(piece_text(pieces.get(i, b""), i)) for i in map(int, step.ids))
-    return min(max(names, default=_LEAST), _MOST) if len(step.ids) else _LEAST
+    return min(max([_LEAST, *names]), _MOST)
 
 
 def _window(widths: Sequence[int], at: int, width: int) -> range:
