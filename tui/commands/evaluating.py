@@ -143,10 +143,10 @@ def _settings(document: dict[str, Any]) -> "EvaluateStage":
         return EvaluateStage.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        context = first.get("ctx", {})
+        if sentence := first.get("ctx", {}).get("sentence"):
+            raise UsageError(printable(sentence)) from None
         option = [part for part in first["loc"] if isinstance(part, str)][-1].replace("_", "-")
-        message = context.get("sentence") or f"--{option}: {first['msg'][0].lower()}{first['msg'][1:]}"
-        raise UsageError(printable(message)) from None
+        raise UsageError(printable(f"--{option}: {first['msg'][0].lower()}{first['msg'][1:]}")) from None
 
 
 def _measure(home: Any, settings: "EvaluateStage", device: str) -> "EvaluationTable":
