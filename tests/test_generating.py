@@ -192,7 +192,7 @@ def test_prompts_come_from_files_and_empty_lines_are_told(
     words = ["--home", str(tmp_path), "generate", str(hostile), "first", "--file", str(tmp_path / "prompts.txt")]
     assert run([*words, "--search", "greedy", "--tokens", "1", "--json"]) == 0
     done = capfdbinary.readouterr()
-    assert b"1 empty lines are left out" in done.err
+    assert b"1 empty line is left out" in done.err
     prompts = [one["prompt"] for one in json.loads(done.out)["results"][0]["generations"]]
     assert prompts == ["first", "A dog", "The\u2028cat"]
 
@@ -201,6 +201,18 @@ def test_a_file_is_scored_by_its_name(say, hostile: Path, tmp_path: Path):
     (tmp_path / "text.txt").write_text(TEXT)
     by_name = json.loads(say("score", str(hostile), str(tmp_path / "text.txt"), "--json"))
     assert by_name == json.loads(say("score", str(hostile), TEXT, "--json"))
+
+
+def test_what_looks_like_a_file_and_is_none_is_told(
+    hostile: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+):
+    assert run(["--home", str(tmp_path), "score", str(hostile), "stories.txt"]) == 0
+    assert b"there is no file stories.txt" in capfdbinary.readouterr().err
+
+
+def test_a_special_token_in_a_text_is_called_one(say, hostile: Path):
+    text = say("score", str(hostile), "A cat<|\x1b[1m|>", "--table").decode()
+    assert "<|␛[1m|>  special" in text
 
 
 @pytest.mark.parametrize(
@@ -216,6 +228,9 @@ def test_a_file_is_scored_by_its_name(say, hostile: Path, tmp_path: Path):
         (("generate", "MODEL", "A", "--save", "x.gif"), "must end with .svg"),
         (("generate", "MODEL", "A", "--json", "--raw"), "choose one of --json and --raw"),
         (("generate", "MODEL", "A", "--tokens", "500"), "128"),
+        (("generate", "MODEL", "A", "--early-stopping"), "nothing to stop early"),
+        (("generate", "MODEL", "A\udcff"), "is no UTF-8 at character 2"),
+        (("score", "MODEL", "A\udcff"), "is no UTF-8 at character 2"),
         (("score", "MODEL", ""), "there is no text"),
         (("score", "MODEL", "A", "--mapping", "rank", "--compare", "MODEL"), "--mapping is for one model"),
         (("score", "MODEL", "A", "--json", "--raw"), "choose one of --json and --raw"),

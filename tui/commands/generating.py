@@ -1,7 +1,6 @@
 """The command that lets a model go on from prompts, and shows how it came to its words."""
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +12,7 @@ from ...core.text import printable
 from .generated import PICTURES, Result, pages, print_document, print_raw, save_plot
 from .options import JsonOption
 from .painting import ColorOption, Mapping, PaletteOption, Sheet
+from .texts import given_text, read_text
 
 if TYPE_CHECKING:
     from ...core.recipe.schema import Decoding
@@ -64,6 +64,12 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same tokens.", show_default=False)] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop at the end of text.")] = False,
     length_penalty: Annotated[float, typer.Option(help="Above 0 favours long texts.")] = 0.0,
+    early_stopping: Annotated[
+        bool, typer.Option("--early-stopping", help="End with as many finished texts as beams.")
+    ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="One prompt at a time: no figure depends on the others.")
+    ] = False,
     tree: Annotated[
         bool, typer.Option("--tree", help="Show every step: candidates, what was kept and dropped.")
     ] = False,
@@ -99,6 +105,8 @@ def generate(
         "processors": [_processor(what) for what in block or ()],
         "end": "stop" if stop else "ignore",
         "length_penalty": length_penalty,
+        "early_stopping": early_stopping,
+        "exact": exact,
         **drawing,
     }
     several = [_settings({**common, **sized}) for sized in _sizes(common["search"], beams)]
@@ -161,23 +169,15 @@ def _prompts(given: Sequence[str], file: Path | None) -> list[str]:
     """The prompts of the command line, then those of the file; empty lines are left out and told."""
     from .output import notice
 
-    texts = list(given)
+    texts = [given_text(word) for word in given]
     if file is not None:
-        text = sys.stdin.read() if str(file) == "-" else _read(file)
-        lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+        lines = [line.removesuffix("\r") for line in read_text(str(file)).removesuffix("\n").split("\n")]
         texts += [line for line in lines if line]
         if empty := lines.count(""):
-            notice(f"{file}: {empty} empty lines are left out")
+            notice(f"{file}: {empty} empty line{'s are' if empty > 1 else ' is'} left out")
     if not texts:
         raise UsageError("there is no prompt; give one, or a file with --file")
     return texts
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{printable(str(file))} is no UTF-8 at byte {error.start}") from None
 
 
 def _results(

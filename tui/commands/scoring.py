@@ -4,7 +4,6 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from ...core.text import printable
 from .generating import DeviceOption, ModelArgument
 from .options import JsonOption
 from .painting import ColorOption, Mapping, PaletteOption, Sheet
+from .texts import given_text, is_file, looks_like_file, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,33 +84,25 @@ def score(
 # -- what is asked ----------------------------------------------------------------------------------
 
 
-def _text(given: str) -> str:
+def _text(word: str) -> str:
     """The text itself, or that of the file of this name.
 
     Raises:
-        UsageError: there is nothing in it, or the file is no UTF-8.
+        UsageError: there is nothing in it, or it is no UTF-8.
     """
     from .output import notice
 
-    text = given
-    if given == "-":
-        text = sys.stdin.read()
-    elif _is_file(given):
-        try:
-            text = Path(given).read_bytes().decode()
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{printable(given)} is no UTF-8 at byte {error.start}") from None
-        notice(f"the text is that of the file {given}")
+    if word == "-" or is_file(word):
+        text = read_text(word)
+        if word != "-":
+            notice(f"the text is that of the file {word}")
+    else:
+        text = given_text(word)
+        if looks_like_file(word):
+            notice(f"there is no file {word}; this is scored as a text")
     if not text:
         raise UsageError("there is no text to score")
     return text
-
-
-def _is_file(given: str) -> bool:
-    try:
-        return Path(given).is_file()
-    except (OSError, ValueError):  # no text of a file name
-        return False
 
 
 def _scored(home: Any, model: str, text: str, device: str) -> "tuple[str, TokenTrace]":

@@ -66,7 +66,7 @@ def table_lines(trace: TokenTrace, pen: Pen, hypothesis: Hypothesis | None = Non
         hypothesis: whose trace it is; without it there are no numbers of a search.
     """
     columns = _columns(trace, hypothesis)
-    names = [token_name(trace, int(token_id)) for token_id in trace.ids]
+    names = [token_name(trace, i) + "  special" * (i in trace.special) for i in map(int, trace.ids)]
     room = min(max(map(cell_len, [*names, "token"])), _WIDEST_NAME)
     heads = "".join(f" {head:>{width}}" for head, width, _ in columns)
     yield cut_line((Segment(f"{'#':>4}  {'token':<{room}} {'p':>5}{heads}  likeliest", DIM),), pen.width)
