@@ -26,7 +26,7 @@ _SHOWN = 5
 def run(stage: GenerateStage, context: StageContext, home: Home) -> dict[str, Any]:
     """Write what the model says; returns counts, mean log-probabilities, and the files.
 
-    `logprob` is the mean over the generated tokens of each prompt's best text, `score` the mean of these texts' totals.
+    `logprob` is the mean over the generated tokens of the prompts' best texts, `score` the mean of these texts' totals.
 
     Raises:
         UsageError: the model is of another kind, or a prompt cannot be gone on from.
@@ -40,22 +40,20 @@ def run(stage: GenerateStage, context: StageContext, home: Home) -> dict[str, An
     loaded = load(
         source if Path(source).is_absolute() else f"hub:{source}", home, str(context.device), tell=context.tell
     )
-    found: list[Generation] = []
+    begun: set[tuple[int, ...]] = set()
 
     def look(progress: Progress) -> None:
         if context.stop_wanted():
             context.tell("stopped as asked; the stage begins anew when the run goes on", kind="stopped")
             raise Stopped
-        share = len(progress.prompts) * progress.step // progress.steps
-        context.recorder.progress(context.stage_id, len(found) + share, len(prompts), "generating")
+        begun.add(progress.prompts)
+        done = sum(map(len, begun)) - len(progress.prompts) * (progress.steps - progress.step) // progress.steps
+        context.recorder.progress(context.stage_id, done, len(prompts), "generating")
 
-    at_once = stage.decoding.batch_size
-    for start in range(0, len(prompts), at_once):
-        part = generate(loaded, prompts[start : start + at_once], stage.decoding, look, record=stage.tree)
-        for place, one in enumerate(part, start + 1):
-            for note in one.notes:
-                context.tell(f"prompt {place}: {note}", kind="generation")
-        found += part
+    found = generate(loaded, prompts, stage.decoding, look, record=stage.tree)
+    for place, one in enumerate(found, 1):
+        for note in one.notes:
+            context.tell(f"prompt {place}: {note}", kind="generation")
     for one in found[:_SHOWN]:
         context.tell(_line(one), kind="sample")
     files = _write(context, found)
