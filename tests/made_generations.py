@@ -44,7 +44,7 @@ def hypothesis(tokens, path=(), score=None):
     return Hypothesis(
         trace=tokens,
         score=score,
-        renormalised=np.where(given, math.nan, np.minimum(1, np.exp(score) * 1.25)).astype(np.float32),
+        renormalised=np.where(given, math.nan, np.minimum(1, np.exp(np.minimum(score, 0)) * 1.25)).astype(np.float32),
         blocked=np.where(given, math.nan, 0.2).astype(np.float32),
         path=np.array(path, np.uint32),
         total=total,
