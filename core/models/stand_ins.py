@@ -26,15 +26,43 @@ _SIZES = {
 }
 
 
+_SIZES_OF_BOTH = {
+    "d_model": 32,
+    "d_kv": 16,
+    "d_ff": 64,
+    "num_layers": 1,
+    "num_heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "max_position_embeddings": 514,
+}
+"""Of models with encoder and decoder."""
+
+_HEADS = {
+    "causal-lm": "lm",
+    "instruction-tuning": "lm",
+    "text-generation": "lm",
+    "masked-lm": "mlm",
+    "fill-mask": "mlm",
+    "text-classification": "labels",
+    "language-detection": "labels",
+    "text-to-text": "seq2seq",
+}
+
+
 def stand_in_model(family: str, objective: str, folder: Path) -> Path:
     """The folder of a tiny model with its tokenizer; made at the first call.
 
     Args:
         family: transformers' `model_type`.
-        objective: the recipe's; language models get their head, other heads are new in any case.
+        objective: the recipe's, or the task; models that are trained for labels get a new head in any case.
         folder: where such models are kept.
     """
-    head = "lm" if objective in ("causal-lm", "instruction-tuning") else "mlm" if objective == "masked-lm" else "base"
+    head = _HEADS.get(objective, "base")
     target = folder / f"{family}-{head}"
     if target.is_dir():
         return target
@@ -52,21 +80,28 @@ def _write(family: str, head: str, folder: Path) -> None:
     import transformers
 
     texts = [text[:2000] for text in python_reference()]
-    if head == "lm":
+    if head in ("lm", "seq2seq"):
         tokenizer = train_bpe(texts, BpeTokenizer(vocab_size=512))
     else:
         tokenizer = train_wordpiece(texts, WordPieceTokenizer(vocab_size=512))
     configuration: Any = transformers.AutoConfig.for_model(family)
-    sizes = {name: size for name, size in _SIZES.items() if hasattr(configuration, name)}
+    known = _SIZES_OF_BOTH if head == "seq2seq" else _SIZES
+    sizes = {name: size for name, size in known.items() if hasattr(configuration, name)}
     special = {
         name: value
         for name in ("bos_token_id", "eos_token_id", "pad_token_id")
         if (value := getattr(tokenizer, name)) is not None
     }
+    if head == "seq2seq":
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        end = tokenizer.eos_token_id
+        special |= {"pad_token_id": tokenizer.pad_token_id, "decoder_start_token_id": end, "forced_eos_token_id": end}
     configuration = transformers.AutoConfig.for_model(family, vocab_size=len(tokenizer), **sizes, **special)
     classes: dict[str, Any] = {
         "lm": transformers.AutoModelForCausalLM,
         "mlm": transformers.AutoModelForMaskedLM,
+        "labels": transformers.AutoModelForSequenceClassification,
+        "seq2seq": transformers.AutoModelForSeq2SeqLM,
         "base": transformers.AutoModel,
     }
     with torch.random.fork_rng(devices=[]):

@@ -135,7 +135,7 @@ def _results(
     stage: AugmentStage, context: StageContext, rows: Sequence[Row], new: Sequence[NewText], counts: Sequence[Count]
 ) -> dict[str, Any]:
     return {
-        "rows": {"read": len(rows), "new": len(new), "written": len(new) + (len(rows) if stage.originals else 0)},
+        "made": {"read": len(rows), "new": len(new), "written": len(new) + (len(rows) if stage.originals else 0)},
         **{
             f"augmenter/{each.name}": {
                 "new": each.kept,

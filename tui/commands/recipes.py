@@ -143,8 +143,9 @@ def _preview_lines(stage: dict[str, Any]) -> Iterator[str]:
     from .. import words
 
     if "steps" not in stage:
-        later = f"builds on stage {stage['builds_on']}" if "builds_on" in stage else "looks at what the others leave"
-        yield f"stage {stage['name']}  ({stage['kind']}; {later})"
+        later = f"; builds on stage {stage['builds_on']}" if "builds_on" in stage else ""
+        later = "; looks at what the others leave" if stage["kind"] == "compare" else later
+        yield f"stage {stage['name']}  ({stage['kind']}{later})"
         return
     yield f"stage {stage['name']}  ({stage['kind']}, {stage['objective']})"
     for what, parts in stage["counts"].items():
