@@ -119,6 +119,17 @@ async def test_a_recorded_sample_goes_on_with_exactly_its_tokens(home: Home) -> 
         assert [*question[2]] == [*map(int, trace.ids[: trace.prompt_length + 3])]
 
 
+async def test_a_recorded_sample_is_said_anew_from_exactly_what_was_given(home: Home) -> None:
+    models = ToyModels()
+    async with lab(home, models) as pilot:
+        await press(pilot, "r")
+        trace = home_screen(pilot).app.seen.detail.trace  # type: ignore[union-attr]
+        assert trace is not None
+        (question,) = asked(models)
+        assert [*question[2]] == [*map(int, trace.ids[: trace.prompt_length])]
+        assert "prompt The with statement" in shown(pilot)
+
+
 async def test_without_any_model_the_lab_says_how_to_name_one(tmp_path: Path) -> None:
     async with lab(Home(tmp_path), ToyModels()) as pilot:
         assert "No model yet: M names one." in shown(pilot)
@@ -286,8 +297,8 @@ async def test_numbers_of_beams_are_compared_in_one_chart(tmp_path: Path) -> Non
     async with speaking(tmp_path, models, (200, 50)) as pilot:
         await press(pilot, "b")
         assert [settings["beams"] for *_, settings in asked(models)] == [5, 1, 2, 10]
-        for size in (1, 2, 5, 10):
-            assert f"beams {size} " in shown(pilot)
+        (legend,) = (line for line in shown(pilot).splitlines() if "p, beams" in line)
+        assert all(f" {size} 0." in legend for size in (1, 2, 5, 10))
         await press(pilot, "b")
         assert len(asked(models)) == 4  # all are known
 

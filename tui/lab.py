@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..core.decoding.records import Generation
+    from ..core.history.records import SampleEntry
     from ..core.tokens import TokenTrace
     from .watcher import Detail
 
 BEAM_SIZES = (1, 2, 5, 10)
 """Sizes whose probabilities are compared."""
+
+BEAMS = "beams "
+"""Before their number, where a search is named."""
 
 _BEAMS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32)
 _TOKENS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -62,7 +66,7 @@ class Settings:
     def in_words(self) -> str:
         """The search in a word or two: ``beams 5``."""
         if self.search == "beam":
-            return f"beams {self.beams}"
+            return f"{BEAMS}{self.beams}"
         return self.search if self.search == "greedy" else f"drawn, seed {self.seed}"
 
     def choices(self) -> tuple["Choice", ...]:
@@ -144,7 +148,7 @@ class Branch:
     Attributes:
         prompt: as text: foreign.
         ids: the same exactly, if it is the beginning of something that a model said.
-        vocabulary: the fingerprint of the tokens that the ids are of.
+        vocabulary: the fingerprint of the tokens that the ids are of; empty while it is not known.
         way: how one got here, in words.
         said: what each model said, by its place, 0 or 1.
         sizes: what the first model said with other numbers of beams.
@@ -192,8 +196,7 @@ def opening_of(detail: "Detail | None", following: bool) -> Opening:
     sample, trace = detail.sample, detail.trace
     if sample is None:
         return Opening(model)
-    recorded = {0: Said((trace,), None, f"recorded at step {sample.step}")} if trace is not None else {}
-    branch = Branch(sample.prompt, way=f"recorded at step {sample.step}", said=recorded)
+    branch = Branch(sample.prompt) if trace is None else _recorded(sample, trace)
     exact = f"{_place(detail)}@{sample.step}"
     if any(each.step == sample.step for each in detail.checkpoints):
         return Opening(exact, branch)
@@ -236,6 +239,15 @@ def branched(here: Branch, trace: "TokenTrace", added: Sequence[int], keep: int,
 def text_of(ids: Sequence[int], pieces: Mapping[int, bytes], special: frozenset[int]) -> str:
     """The tokens as text, without special ones; bytes that are no text are replaced."""
     return b"".join(pieces.get(i, b"") for i in ids if i not in special).decode("utf-8", "replace")
+
+
+def _recorded(sample: "SampleEntry", trace: "TokenTrace") -> Branch:
+    """A sample and exactly what the model was given for it, which may be more than the prompt: a chat's frame."""
+    way = f"recorded at step {sample.step}"
+    ids = tuple(map(int, trace.ids[: trace.prompt_length]))
+    text = text_of(ids, trace.pieces, trace.special)
+    prompt = sample.prompt if text.lstrip(" ") == sample.prompt.lstrip(" ") else text
+    return Branch(prompt, ids, way=way, said={0: Said((trace,), None, way)})
 
 
 def _newest(detail: "Detail") -> tuple[str, int | None]:

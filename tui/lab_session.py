@@ -133,10 +133,7 @@ class Session:
         """Bring a model into memory; whether that worked."""
         speaker = self.speakers[place]
         self._tell(speaker, "loading …")
-        speaker.facts = await self._trying(speaker, self._models.load(speaker.reference, self._say))
-        if speaker.facts is not None and speaker.reference == self._opening.model:
-            self._know_recorded(speaker.facts.vocabulary)
-        return speaker.facts is not None
+        return await self._trying(speaker, self._bring(speaker)) is not None
 
     async def speak(self, places: Sequence[int], settings: Settings) -> None:
         """Let models go on from the present branch, one after the other."""
@@ -166,21 +163,25 @@ class Session:
 
     async def _ask(self, speaker: Speaker, settings: Settings) -> Said | None:
         """What a model says at the present branch; None if it cannot, which is told."""
-        branch = self.branch
 
         def on_step(done: int, of: int) -> None:
             self._tell(speaker, f"step {done} of {of}")
 
         async def answer() -> Said:
-            if speaker.facts is None:
-                speaker.facts = await self._models.load(speaker.reference, self._say)
-            given, vocabulary = branch.given(speaker.facts.vocabulary), speaker.facts.vocabulary
-            table = settings.table()
+            vocabulary = (speaker.facts or await self._bring(speaker)).vocabulary
+            given, table = self.branch.given(vocabulary), settings.table()
             found = await self._models.generate(speaker.reference, given, table, on_step, self._say)
             return Said.of(found, settings.in_words(), vocabulary)
 
         self._tell(speaker, "thinking …" if speaker.facts else "loading …")
         return await self._trying(speaker, answer())
+
+    async def _bring(self, speaker: Speaker) -> "ModelFacts":
+        """Load a model, and know it from now on."""
+        speaker.facts = facts = await self._models.load(speaker.reference, self._say)
+        if speaker.reference == self._opening.model:
+            self._know_recorded(facts.vocabulary)
+        return facts
 
     async def _trying(self, speaker: Speaker, deed: Awaitable[_T]) -> _T | None:
         """Tell a trouble where the speaker's words would be."""
@@ -203,4 +204,4 @@ class Session:
                 place: one if one.vocabulary else replace(one, vocabulary=vocabulary)
                 for place, one in branch.said.items()
             }
-            self.branches[at] = replace(branch, said=said)
+            self.branches[at] = replace(branch, said=said, vocabulary=branch.vocabulary or vocabulary)

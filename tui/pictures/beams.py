@@ -3,6 +3,7 @@
 Walking and drawing are pure functions of the recorded steps.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,8 +87,7 @@ def beam_lines(generation: Generation, spot: Spot, width: int, height: int, dept
         depth: how many colours the terminal has.
     """
     steps, way = generation.steps, way_to(generation.steps, spot)
-    widths = [_width(step, generation.pieces) for step in steps]
-    shown = _window(widths, spot.step, width)
+    widths, shown = _window(generation, spot.step, width)
     rows = max(1, height - 1)
     top = max(0, min(spot.candidate - rows // 2, max(len(steps[i].ids) for i in shown) - rows))
     below, above = _hidden(generation, shown, top, rows)
@@ -147,20 +147,26 @@ def _width(step: Step, pieces: Mapping[int, bytes]) -> int:
     return min(max([_LEAST, *names]), _MOST)
 
 
-def _window(widths: Sequence[int], at: int, width: int) -> range:
-    """The steps to show: those up to the cursor's and a few after it, as far as there is room."""
+def _window(generation: Generation, at: int, width: int) -> tuple[dict[int, int], range]:
+    """The steps to show, as far as there is room: two after the cursor's, then those before it, then more.
+
+    Returns:
+        The widths of their tokens, and the steps.
+    """
+    steps = generation.steps
+    widths = {at: _width(steps[at], generation.pieces)}
     first = last = at
     room = width - widths[at] - 1 - _GUTTER
-    ahead = 2
-    while True:
-        if last + 1 < len(widths) and (last - at < ahead or first == 0) and widths[last + 1] + 1 + _GUTTER <= room:
-            last += 1
-            room -= widths[last] + 1 + _GUTTER
-        elif first > 0 and widths[first - 1] + 1 + _GUTTER <= room:
-            first -= 1
-            room -= widths[first] + 1 + _GUTTER
-        else:
-            return range(first, last + 1)
+    after, before = iter(range(at + 1, len(steps))), iter(range(at - 1, -1, -1))
+    order = [*itertools.islice(after, 2)]
+    for step in itertools.chain(order, before, after):
+        needed = _width(steps[step], generation.pieces)
+        room -= needed + 1 + _GUTTER
+        if room < 0:
+            break
+        widths[step] = needed
+        first, last = min(first, step), max(last, step)
+    return widths, range(first, last + 1)
 
 
 def _hidden(generation: Generation, shown: range, top: int, rows: int) -> tuple[int, int]:

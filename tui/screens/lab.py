@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from ...core.text import printable
 from ..actions import bindings_of
-from ..lab import Branch, Opening, Said, command
+from ..lab import BEAMS, Branch, Opening, Said, command
 from ..lab_session import Session
 from ..quirks import send_spans_only
 from ..widgets.bars import KeysBar
@@ -249,8 +249,11 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
             if place < len(speakers):
                 shown[said.words + (", beside" if place else "")] = said
         for beams, said in sorted(branch.sizes.items()):
-            shown.setdefault(f"beams {beams}", said)
-        self._steps.show(shown)
+            shown.setdefault(f"{BEAMS}{beams}", said)
+        if branch.sizes:  # their names must be short
+            self._steps.show({name.removeprefix(BEAMS): said for name, said in shown.items()}, "p, beams")
+        else:
+            self._steps.show(shown)
 
     def _is_news(self, pane: Pane, said: Said | None) -> bool:
         """A pane does not show this yet; from now on it does."""

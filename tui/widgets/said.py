@@ -4,6 +4,7 @@ chosen to go on from."""
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from rich.segment import Segment
 from textual.geometry import Size
 from textual.message import Message
@@ -14,7 +15,7 @@ from .frame import Line, cut, wrapped
 from .inspected import InspectedTokens, rich_line
 from .tokens import TokenView
 
-_MOST_NOTES = 2
+_MOST_NOTES = 3
 """Lines."""
 
 
@@ -125,16 +126,17 @@ class SaidPane(InspectedTokens):
                 line.append(Segment(f"  ranked by {one.final:.3f}", palette.text))
         new = trace.probability[trace.prompt_length :]
         line.append(Segment(f"  {len(new)} tokens", palette.dim))
-        if len(new):
-            line.append(Segment(f"  mean p {float(new.mean()):.2f}", palette.dim))
+        if len(known := new[~np.isnan(new)]):
+            line.append(Segment(f"  mean p {float(known.mean()):.2f}", palette.dim))
         line.append(Segment(f"  {said.words}" if said.words else "", palette.dim))
         if said.generation is not None and said.generation.hypotheses[self._place].finished:
             line.append(Segment("  ended by itself", palette.dim))
-        if self._status:
-            status = Segment(f"   {printable(self._status)}", palette.bad if self._bad else palette.accent)
-            line.append(status)
+        if self._status and not self._bad:
+            line.append(Segment(f"   {printable(self._status)}", palette.accent))
         told = said.generation.notes if said.generation is not None else ()
         notes = [part for note in told for part in wrapped(printable(note), width - 3, palette.warning, indent=2)]
+        if self._bad:
+            notes = wrapped(printable(self._status), width - 3, palette.bad, indent=2)
         return [cut(line, width), *([Segment(" "), *note] for note in notes[:_MOST_NOTES])]
 
     def more_facts(self) -> Line:

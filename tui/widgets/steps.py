@@ -30,11 +30,11 @@ class StepsPane(Pane):
         """The chart; the pane itself paints the frame."""
         yield self._chart
 
-    def show(self, said: Mapping[str, Said]) -> None:
+    def show(self, said: Mapping[str, Said], title: str = "p") -> None:
         """The best text of each, under these names: foreign text."""
         self._names = tuple(said)
         series = [_series(name, each, colour) for colour, (name, each) in enumerate(said.items())]
-        self._chart.show(series, title="p", x_label="step", bounds=(0.0, 1.0))
+        self._chart.show(series, title=title, x_label="step", bounds=(0.0, 1.0))
         self.redraw()
 
     def mark(self, step: int | None) -> None:
