@@ -16,7 +16,7 @@ from .errors import LmwbError, ValueInRecipeError
 from .history.tensorboard import check_installed
 from .home import Home
 from .recipe import origins, thaw
-from .recipe.schema import TRAIN_STAGES, Recipe
+from .recipe.schema import TRAIN_STAGES, EvaluateStage, Recipe
 from .references import builds_on, resolved
 from .text import shorten
 
@@ -54,8 +54,12 @@ def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[st
         check_installed(written)
     stages: list[dict[str, Any]] = []
     for position, stage in enumerate(recipe.stage):
+        try:
+            notes = _examples_of(stage) if isinstance(stage, EvaluateStage) else []
+        except ValueInRecipeError as error:
+            raise origins.blame(written, position, error) from None
         if not isinstance(stage, TRAIN_STAGES):
-            stages.append({"name": stage.name, "kind": stage.kind})
+            stages.append({"name": stage.name, "kind": stage.kind, "notes": notes})
             continue
         if earlier := builds_on(recipe, position):
             stages.append({"name": stage.name, "kind": stage.kind, "builds_on": earlier})
@@ -65,6 +69,13 @@ def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[st
         except ValueInRecipeError as error:
             raise origins.blame(written, position, error) from None
     return stages
+
+
+def _examples_of(stage: EvaluateStage) -> list[str]:
+    """What models would be measured on."""
+    from .evaluation.examples import read_examples
+
+    return [f"{name} is {source}" for name, source in stage.models.items()] + list(read_examples(stage.data).notes)
 
 
 def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, Any]:

@@ -254,6 +254,21 @@ def test_wrong_words_get_a_sentence(words, sentence, tmp_path, capsys, monkeypat
     assert sentence in capsys.readouterr().err
 
 
+def test_a_recipe_is_checked_with_what_models_would_be_measured_on(models, stories, tmp_path, capsys):
+    recipe = tmp_path / "recipe.toml"
+    text = f'name = "x"\n[[stage]]\nkind = "evaluate"\nmodels = {{ one = "{models / "before"}" }}\n'
+    recipe.write_text(f'{text}data = {{ test = "{stories}", examples = "stories" }}\n')
+    assert run(["check", str(recipe)]) == 0
+    assert "skipped for want of a second sentence: 1" in capsys.readouterr().out
+    recipe.write_text(f'{text}data = {{ test = "{stories}", examples = "pairs" }}\n')
+    assert run(["check", str(recipe)]) == 2
+    assert "recipe.toml:5" in (told := capsys.readouterr().err)
+    assert "is no table" in told
+    recipe.write_text(f'{text.replace("before", "gone")}data = {{ test = "{stories}" }}\n')
+    assert run(["check", str(recipe)]) == 2
+    assert "recipe.toml:4: models.one: no such folder" in capsys.readouterr().err
+
+
 # -- predictions ----------------------------------------------------------------------------------
 
 

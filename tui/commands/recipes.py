@@ -146,6 +146,8 @@ def _preview_lines(stage: dict[str, Any]) -> Iterator[str]:
         later = f"; builds on stage {stage['builds_on']}" if "builds_on" in stage else ""
         later = "; looks at what the others leave" if stage["kind"] == "compare" else later
         yield f"stage {stage['name']}  ({stage['kind']}{later})"
+        for note in stage.get("notes", ()):
+            yield _row("note", note)
         return
     yield f"stage {stage['name']}  ({stage['kind']}, {stage['objective']})"
     for what, parts in stage["counts"].items():
