@@ -9,7 +9,7 @@ import pytest
 import torch
 from lmwb.core.decoding.generate import end_ids, generate
 from lmwb.core.decoding.records import Fate
-from lmwb.core.errors import UsageError, ValueInRecipeError
+from lmwb.core.errors import TrainingError, UsageError, ValueInRecipeError
 from lmwb.core.recipe.schema import Decoding
 from pydantic import ValidationError
 from small_searches import speaker
@@ -137,6 +137,17 @@ def test_too_long_is_refused_with_the_numbers():
     with pytest.raises(UsageError, match="prompt 2 has 60 tokens and 8 are to follow, but 'speaker' takes 64 in all; "):
         generated(prompts=[PROMPTS[0], list(range(60))])
     assert len(generated(prompts=[list(range(56))])[0].steps) == 8
+
+
+def test_a_broken_model_is_told_of_with_the_prompt_as_it_was_given():
+    broken = replace(speaker(), model=copy.deepcopy(speaker().model))
+    rare = 40
+    broken.model.transformer.wte.weight.data[rare] = torch.nan
+    broken.model.lm_head.weight = torch.nn.Parameter(speaker().model.lm_head.weight.data.clone())
+    assert not any(rare in broken.tokenizer(prompt)["input_ids"] for prompt in PROMPTS)
+    prompts = [*PROMPTS, [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, rare], [3]]
+    with pytest.raises(TrainingError, match=r"not finite: step 1, prompt 4, row 1$"):
+        generate(broken, prompts, Decoding(beams=2, tokens=3))
 
 
 def test_fewer_texts_and_near_ties_are_told():

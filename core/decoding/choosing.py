@@ -93,11 +93,16 @@ def best_candidates(
     order = np.argsort(-sums, axis=1, kind="stable")[:, :count]
     return Candidates(
         parents=order // m,
-        ids=np.take_along_axis(ids.reshape(b, r * m), order, 1),
-        scores=np.take_along_axis(values.reshape(b, r * m), order, 1),
-        totals=np.take_along_axis(sums, order, 1),
+        ids=take(ids.reshape(b, r * m), order),
+        scores=take(values.reshape(b, r * m), order),
+        totals=take(sums, order),
         texts=np.zeros_like(order),
     )
+
+
+def take(values: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
+    """(b, k) of (b, n), each row its own places; numpy's `take_along_axis` at a third of the cost."""
+    return values[np.arange(len(values))[:, None], places]
 
 
 def in_order(values: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -105,9 +110,9 @@ def in_order(values: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[NDArr
     if not (values[:, 1:] == values[:, :-1]).any():
         return values, ids
     by_id = np.argsort(ids, axis=1, kind="stable")
-    values, ids = np.take_along_axis(values, by_id, 1), np.take_along_axis(ids, by_id, 1)
+    values, ids = take(values, by_id), take(ids, by_id)
     order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(values, order, 1), np.take_along_axis(ids, order, 1)
+    return take(values, order), take(ids, order)
 
 
 class Chooser:
@@ -151,14 +156,12 @@ class Chooser:
         """The rows that the kept candidates become."""
         dropped = fates != Fate.KEPT
         places = np.argsort(dropped, axis=1, kind="stable")[:, : self.rows]
-        totals = np.where(
-            np.take_along_axis(dropped, places, 1), -np.inf, np.take_along_axis(candidates.totals, places, 1)
-        )
+        totals = np.where(take(dropped, places), -np.inf, take(candidates.totals, places))
         places = np.where(totals > -np.inf, places, 0)
         if places.shape[1] < self.rows:  # a vocabulary smaller than the rows
             missing = ((0, 0), (0, self.rows - places.shape[1]))
             places, totals = np.pad(places, missing), np.pad(totals, missing, constant_values=-np.inf)
-        return Rows(places, totals, np.take_along_axis(candidates.texts, places, 1))
+        return Rows(places, totals, take(candidates.texts, places))
 
     def end(
         self, active: Sequence[int], candidates: Candidates, fates: NDArray[np.uint8], rows: Rows, step: int

@@ -65,8 +65,8 @@ def generate(
         One for each prompt, in their order.
 
     Raises:
-        UsageError: prompt and tokens are longer than the model's longest context, there is no end of text to stop at,
-            or a processor cannot be made.
+        UsageError: the model keeps no keys and values, prompt and tokens are longer than its longest context, there
+            is no end of text to stop at, or a processor cannot be made.
         TrainingError: the model's numbers are not finite; it names step and row.
     """
     loaded.model.eval()
@@ -82,9 +82,8 @@ def generate(
     for places in _batches(given, settings):
         recorder = Recorder(min(settings.alternatives, vocabulary), measure_prompts) if record else None
         batch = Batch([given[i] for i in places], settings, recorder)
-        result = search(
-            loaded.model, batch.prompts, settings, ends, steps, recorder, _teller(on_step, places, batch, settings)
-        )
+        teller = _teller(on_step, places, batch, settings)
+        result = search(loaded.model, batch.prompts, settings, ends, steps, recorder, teller, places)
         pieces = token_pieces(loaded.tokenizer, batch.known_ids(result))
         special = frozenset(loaded.tokenizer.all_special_ids) & set(pieces)
         for place, generation in zip(places, batch.generations(result, pieces, special), strict=True):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..recipe.schema import Decoding
 from ..training.randomness import generator
-from .choosing import Candidates, Rows, best_candidates, in_order
+from .choosing import Candidates, Rows, best_candidates, in_order, take
 
 Best = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Scores and ids (rows, m) of the best tokens, best first."""
@@ -94,10 +94,10 @@ def _drawing(settings: Decoding, shown: int) -> Pick:
         ids = torch.searchsorted(heights, draws * heights[:, -1:], right=True).clamp_max(scores.shape[1] - 1)
         values = scores.gather(1, ids).cpu().numpy().reshape(texts.shape)
         parents = np.broadcast_to(np.arange(r) if step else 0, texts.shape)
-        totals = np.take_along_axis(rows.totals, parents, 1) + values
+        totals = take(rows.totals, parents) + values
         live_first = np.argsort(totals == -np.inf, axis=1, kind="stable")
         columns = (parents, ids.cpu().numpy().reshape(texts.shape), values, totals, texts)
-        return Candidates(*(np.take_along_axis(column, live_first, 1) for column in columns)), best
+        return Candidates(*(take(column, live_first) for column in columns)), best
 
     return pick
 

@@ -38,7 +38,7 @@ class Step:
         score: (c,) float32, after the processors; -inf is never a candidate.
         renormalised: (c,) float32, probability after the processors.
         rank: (c,) uint32 in the model's distribution, 1 is the likeliest.
-        total: (c,) float64, sum of the scores from the prompt's end to here; best first.
+        total: (c,) float64, sum of the scores from the prompt's end to here; best first, unless each text was drawn.
         fate: (c,) uint8, a `Fate`.
         entropy: (p,) float32, of the model's distribution for each row, in bits.
         blocked: (p,) float32, the model's probability mass that the processors took away altogether.

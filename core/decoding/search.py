@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import TrainingError
+from ..errors import TrainingError, UsageError
 from ..recipe.schema import Decoding
 from . import cache as caches
-from .choosing import Candidates, Chooser, Ending, Rows
+from .choosing import Candidates, Chooser, Ending, Rows, take
 from .picking import picker
 from .processors import Step as Processing
 from .recording import Recorder
@@ -89,6 +89,7 @@ def search(
     processors: Sequence[Processing] = (),
     recorder: Recorder | None = None,
     on_step: Callable[[int, Trail], None] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> Found:
     """Search over a batch of prompts.
 
@@ -100,8 +101,10 @@ def search(
         processors: in order.
         recorder: takes the numbers that hypotheses and trees show.
         on_step: hears of every step, from 0; the recorder has measured it then.
+        numbers: what errors call the prompts, from 0; their places in the batch if not given.
 
     Raises:
+        UsageError: the model keeps no memory of what it has read.
         TrainingError: the model's numbers are not finite.
     """
     reader = _Reader(model, prompts, settings)
@@ -110,13 +113,14 @@ def search(
     trails: list[Trail] = []
     starved: set[int] = set()
     active = list(range(len(prompts)))
+    numbers = active if numbers is None else numbers
     rows = Rows.first(len(prompts))
     logits = reader.read(recorder)
     for step in range(settings.tokens):
         logprob = logits.float().log_softmax(1)
         scores = reader.processed(logprob, processors)
         candidates, best = pick(scores, rows, step)
-        _check_finite(logprob, scores, candidates, best, step, active)
+        _check_finite(logprob, scores, candidates, best, step, [numbers[prompt] for prompt in active])
         plain = scores is logprob
         chosen = candidates.scores if plain else _gathered(logprob, candidates, rows)
         fates = chooser.fates(candidates, step)
@@ -149,6 +153,8 @@ class _Reader:
         self._model: Any = model
         self._device = next(model.parameters()).device
         self._knows = frozenset(inspect.signature(model.forward).parameters)
+        if "past_key_values" not in self._knows:
+            raise UsageError(f"a {type(model).__name__} keeps no keys and values, which searching needs")
         self._steps = settings.tokens
         self._lengths = np.array([len(prompt) for prompt in prompts])
         self._longest = int(self._lengths.max())
@@ -207,8 +213,8 @@ class _Reader:
     def advance(self, stay: NDArray[np.int64], candidates: Candidates, rows: Rows) -> Tensor:
         """(rows, vocabulary) the logits that follow the rows of the prompts that stay."""
         chosen = rows.candidates[stay]
-        parents = np.take_along_axis(candidates.parents[stay], chosen, 1)
-        tokens = np.take_along_axis(candidates.ids[stay], chosen, 1)
+        parents = take(candidates.parents[stay], chosen)
+        tokens = take(candidates.ids[stay], chosen)
         order = (stay[:, None] * self._width + parents).ravel()
         index = torch.from_numpy(order).to(self._device)
         ids = torch.from_numpy(np.ascontiguousarray(tokens).reshape(-1, 1)).to(self._device)
@@ -276,7 +282,7 @@ def _check_finite(
     candidates: Candidates,
     best: tuple[NDArray[np.float32], NDArray[np.int64]],
     step: int,
-    active: Sequence[int],
+    numbers: Sequence[int],
 ) -> None:
     """Refuse to go on from numbers that are none; softmax makes a whole row of them."""
     bad = np.isnan(best[0][:, 0]) | np.isposinf(best[0][:, 0])
@@ -289,5 +295,5 @@ def _check_finite(
         row = int(np.flatnonzero(bad)[0])
         prompt, row = divmod(row, len(bad) // len(candidates.ids))
         raise TrainingError(
-            f"the {said} numbers are not finite: step {step + 1}, prompt {active[prompt] + 1}, row {row + 1}"
+            f"the {said} numbers are not finite: step {step + 1}, prompt {numbers[prompt] + 1}, row {row + 1}"
         )

@@ -124,13 +124,18 @@ def timed(work: Callable[[], Any]) -> float:
     return time.process_time() - began
 
 
-def compare(engines: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median CPU seconds of each engine; rounds alternate."""
+def compare(engines: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of each engine in each round; rounds alternate."""
     times: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):
         for name, work in engines.items():
             times[name].append(timed(work))
-    return {name: statistics.median(each) for name, each in times.items()}
+    return times
+
+
+def ratio(times: dict[str, list[float]], one: str, other: str) -> float:
+    """The median of one engine's time divided by another's in the same round."""
+    return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
 
 
 def main() -> None:
@@ -162,12 +167,12 @@ def main() -> None:
             "generate": lambda given=given: theirs(*given),
             "plain loop": lambda given=given: plain(*given),
         }
-        median = compare(engines, arguments.rounds)
-        mine = median["lmwb"]
+        times = compare(engines, arguments.rounds)
         print(
-            f"{name}: lmwb {mine * 1e3:.0f} ms CPU; generate / lmwb {median['generate'] / mine:.2f}, "
-            f"plain loop / lmwb {median['plain loop'] / mine:.2f}, "
-            f"recording {median['lmwb, recording'] / mine - 1:+.1%}; "
+            f"{name}: lmwb {statistics.median(times['lmwb']) * 1e3:.0f} ms CPU; "
+            f"generate / lmwb {ratio(times, 'generate', 'lmwb'):.2f}, "
+            f"plain loop / lmwb {ratio(times, 'plain loop', 'lmwb'):.2f}, "
+            f"recording {ratio(times, 'lmwb, recording', 'lmwb') - 1:+.1%}; "
             f"best texts the same as generate's {same[0]:.0%}, as the loop's {same[1]:.0%}",
             flush=True,
         )
