@@ -303,3 +303,12 @@ def test_a_language_that_a_model_does_not_know_is_told(models, name, languages, 
 def test_special_tokens_in_a_text_are_text(models):
     made = rewriter(models["marian"])
     assert made.encode("a </s> b").count(0) == 1
+
+
+def test_a_package_that_is_missing_is_named_with_what_to_do(models, monkeypatch):
+    def fails(*_, **__):
+        raise ImportError("MarianTokenizer requires the SentencePiece library\nbut it was not found")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", fails)
+    with pytest.raises(ValueInRecipeError, match=r"it needs the package sentencepiece; pip install 'lmwb\[transl"):
+        rewriter(models["marian"])

@@ -189,7 +189,7 @@ def test_the_tokens_that_are_explained_are_the_models_input(folder):
         ("text-classification", small_models.headless_bert, "is no text classifier: it has no weights for classifier"),
         ("text-classification", small_models.bert_filler, "is a masked language model (BertForMaskedLM), not a text"),
         ("text-generation", small_models.bert_filler, "is a masked language model (BertForMaskedLM), not a causal"),
-        ("text-to-text", small_models.gpt2, "is a causal language model (GPT2LMHeadModel), not a"),
+        ("text-to-text", small_models.gpt2, "is a causal language model (GPT2LMHeadModel), not a text-to-text model"),
     ],
 )
 def test_a_model_of_another_kind_gets_a_sentence(folder, name, make, sentence):

@@ -28,6 +28,8 @@ def load_tokenizer(
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, ImportError) and "sentencepiece" in reason.lower():
+            reason = "it needs the package sentencepiece; pip install 'lmwb[translation]'"
         raise ValueInRecipeError(key, f"cannot load a tokenizer from '{source}': {reason}") from None
     return tokenizer
 

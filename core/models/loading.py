@@ -40,7 +40,7 @@ HEADS: dict[Head, tuple[str, str, str]] = {
     "seq2seq": (
         "AutoModelForSeq2SeqLM",
         "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
-        "encoder–decoder model",
+        "text-to-text model",
     ),
 }
 """By head: transformers' class, its table of architectures, and what people call it."""
