@@ -232,6 +232,17 @@ async def test_the_prompt_is_edited_and_line_breaks_have_a_sign(tmp_path: Path) 
         assert len(asked(models)) == 2
 
 
+async def test_a_given_text_is_coloured_by_what_the_model_thinks_of_it(tmp_path: Path) -> None:
+    models = ToyModels()
+    async with speaking(tmp_path, models) as pilot:
+        await press(pilot, "t")
+        assert asked(models, "score") == [("score", "toy", "the cat", None)]
+        assert "2 tokens" in shown(pilot)
+        assert "the prompt, scored" in shown(pilot)
+        assert texts(pilot) == ["the cat"]
+        assert "No tree" in shown(pilot)
+
+
 # -- branches -----------------------------------------------------------------------------------------
 
 

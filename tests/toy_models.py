@@ -8,6 +8,7 @@ from lmwb.core.decoding.client import ModelFacts
 from lmwb.core.decoding.records import Fate, Generation, Hypothesis, Step
 from lmwb.core.errors import UsageError
 from lmwb.core.tokens import TokenTrace
+from make_history import make_trace
 
 WORDS = (" the", " cat", " sat", " on", " a", " mat", " and", " dog", " ran", " to", " house", ".", ",", " big", " red",
          " saw", "\n", " 模型", " é", " with")  # fmt: skip
@@ -54,6 +55,12 @@ class ToyModels:
             self.cancelled += 1
             raise
         return self._search(model, prompt, settings)
+
+    async def score(self, model, text, alternatives=8, on_note=None):
+        self.questions.append(("score", model, text, None))
+        if not text:
+            raise UsageError("there is no text to score")
+        return make_trace(text, 0.5, 0, 0)
 
     async def close(self):
         self.closed = True

@@ -155,6 +155,15 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "first_model", ("M",), "model", "Name another model: a run, a checkpoint, a folder, a hub name", "Lab", _LAB
     ),
+    Action(
+        "score",
+        ("t",),
+        "score",
+        "Colour the prompt by what the model thinks of it",
+        "Lab",
+        _LAB,
+        "lmwb score MODEL TEXT",
+    ),
     Action("cancel", ("x",), "stop", "Stop speaking", "Lab", _LAB),
     Action("show_command", ("c",), "command", "Show the whole command that does the same", "Lab", _LAB),
     # moving

@@ -13,6 +13,7 @@ from .lab import BEAM_SIZES, Branch, Opening, Said, Settings
 if TYPE_CHECKING:
     from ..core.decoding.client import ModelFacts, OnNote, OnStep
     from ..core.decoding.records import Generation
+    from ..core.tokens import TokenTrace
 
 _T = TypeVar("_T")
 
@@ -33,6 +34,12 @@ class Models(Protocol):
         on_note: "OnNote | None" = None,
     ) -> "Generation":
         """As `ModelService.generate`."""
+        ...
+
+    async def score(
+        self, model: str, text: str, alternatives: int = 8, on_note: "OnNote | None" = None
+    ) -> "TokenTrace":
+        """As `ModelService.score`."""
         ...
 
     async def close(self) -> None:
@@ -138,10 +145,12 @@ class Session:
     async def speak(self, places: Sequence[int], settings: Settings) -> None:
         """Let models go on from the present branch, one after the other."""
         for place in places:
-            said = await self._ask(self.speakers[place], settings)
-            if said is not None:
-                self.branches[-1] = replace(self.branch, said={**self.branch.said, place: said})
-                self._changed()
+            self._keep(place, await self._ask(self.speakers[place], settings))
+
+    async def score(self, places: Sequence[int]) -> None:
+        """What models think of the prompt itself, token by token, one after the other."""
+        for place in places:
+            self._keep(place, await self._judge(self.speakers[place]))
 
     async def speak_in_sizes(self, settings: Settings) -> None:
         """Let the first model go on with several numbers of beams."""
@@ -182,6 +191,22 @@ class Session:
         if speaker.reference == self._opening.model:
             self._know_recorded(facts.vocabulary)
         return facts
+
+    async def _judge(self, speaker: Speaker) -> Said | None:
+        """What a model thinks of the present prompt; None if it cannot, which is told."""
+
+        async def answer() -> Said:
+            vocabulary = (speaker.facts or await self._bring(speaker)).vocabulary
+            trace = await self._models.score(speaker.reference, self.branch.prompt, on_note=self._say)
+            return Said((replace(trace, prompt_length=0),), None, "the prompt, scored", vocabulary)
+
+        self._tell(speaker, "reading …" if speaker.facts else "loading …")
+        return await self._trying(speaker, answer())
+
+    def _keep(self, place: int, said: Said | None) -> None:
+        if said is not None:
+            self.branches[-1] = replace(self.branch, said={**self.branch.said, place: said})
+            self._changed()
 
     async def _trying(self, speaker: Speaker, deed: Awaitable[_T]) -> _T | None:
         """Tell a trouble where the speaker's words would be."""

@@ -122,6 +122,11 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
             self.board.open(STEPS)
             self._in_background(self._session.speak_in_sizes(self._row.settings))
 
+    def action_score(self) -> None:
+        """Colour the prompt itself by what the models think of it."""
+        if self._may_speak():
+            self._in_background(self._session.score(range(len(self._session.speakers))))
+
     def _speak(self, *places: int) -> None:
         if self._may_speak():
             if self._row.stale:
