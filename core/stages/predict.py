@@ -36,6 +36,7 @@ def run(stage: PredictStage, context: StageContext, home: Home) -> dict[str, Any
         prefix=stage.prefix,
         language=stage.language,
         target=stage.target,
+        seed=context.seed,
     )
     task = make_task(stage.task, stage.model.from_, settings, home, str(context.device), context.tell)
     found: list[Prediction] = []
@@ -44,7 +45,7 @@ def run(stage: PredictStage, context: StageContext, home: Home) -> dict[str, Any
             context.tell("stopped as asked; the stage begins anew when the run goes on", kind="stopped")
             raise Stopped
         found += task.predict(texts[start : start + _AT_ONCE])
-        context.recorder.progress(context.stage_id, len(found), None, "answering")
+        context.recorder.progress(context.stage_id, len(found), len(texts), "answering")
     for each in found[:_SHOWN]:
         context.tell(told(each), kind="sample")
     path = context.folder / FILE_NAME

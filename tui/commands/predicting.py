@@ -143,7 +143,7 @@ def _settings(task: str, writing: dict[str, Any], top: int | None, seed: int, co
         if task == "text-to-text":
             beams = {} if "beams" in writing or wanted <= 4 else {"beams": wanted}
             rewriting = Rewriting.model_validate({**beams, **writing, **batch, "variants": wanted})
-            return Settings(top=wanted, rewriting=rewriting, decoding=Decoding(seed=seed), **common)
+            return Settings(top=wanted, rewriting=rewriting, seed=seed, **common)
         if task == "text-generation":
             many = {"samples": wanted} if writing.get("search") == "sample" else {"beams": max(wanted, 5)}
             decoding = Decoding.model_validate({**many, **writing, **batch, "seed": seed})

@@ -86,6 +86,7 @@ class Settings:
         prefix: put before each text by `text-to-text`.
         language: of the texts, for translation models of many languages.
         target: the language to translate to, likewise.
+        seed: of what `text-to-text` draws; `decoding` has its own.
     """
 
     top: int = 5
@@ -95,6 +96,7 @@ class Settings:
     prefix: str = ""
     language: str | None = None
     target: str | None = None
+    seed: int = 0
 
 
 class InferenceTask(Protocol):

@@ -25,7 +25,7 @@ class TextToText:
         self._loaded = loaded
         self._settings = settings
         languages = Languages(settings.language, settings.target)
-        self._rewriter = Rewriter(loaded, settings.rewriting, languages, settings.decoding.seed)
+        self._rewriter = Rewriter(loaded, settings.rewriting, languages, settings.seed)
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """What the model writes, as many variants as the settings say."""

@@ -1,7 +1,8 @@
 """The tables `[data]`: what is learned from, one kind of table for each kind of example.
 
 A source is a file (.txt, .csv, .tsv, .json, .jsonl, .parquet; each also .gz), a folder, a dataset on the hub
-(`hub:NAME`, `hub:NAME/CONFIG:SPLIT`), or something built in (`python-reference`, `drawn-digits`, `drawn-letters`).
+(`hub:NAME`, `hub:NAME/CONFIG:SPLIT`), the table that an earlier stage has made (`stage:NAME`), or something built in
+(`python-reference`, `drawn-digits`, `drawn-letters`).
 Paths are relative to the recipe's folder.
 """
 
@@ -103,7 +104,8 @@ class LabelData(Table):
     """Labelled texts, single or in pairs: columns of a table, a folder of text files per label, or a GLUE task."""
 
     train: NotEmpty | None = None
-    """The source to train on; may be left out with `task`, which then comes from the hub."""
+    """The source to train on; may be left out with `task`, which then comes from the hub. `stage:NAME` is the table
+    that an earlier stage of kind `augment` has made."""
     validation: Validation | None = None
     """A source, or the share of the training rows to set aside; if not given, the task's own, or else 0.05."""
     test: NotEmpty | None = None
