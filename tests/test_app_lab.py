@@ -355,6 +355,15 @@ async def test_escape_goes_back_one_step_at_a_time(tmp_path: Path) -> None:
         assert not models.closed  # models stay for a while
 
 
+async def test_models_rest_some_time_after_the_lab_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmwb.tui.app._REST_SECONDS", 0.01)
+    models = ToyModels()
+    async with speaking(tmp_path, models) as pilot:
+        await press(pilot, "q")
+        await pilot.pause(0.1)
+        assert models.closed
+
+
 async def test_tab_walks_over_settings_and_panes(tmp_path: Path) -> None:
     async with speaking(tmp_path, ToyModels()) as pilot:
         titles = []
