@@ -2,11 +2,11 @@
 
 import csv
 import io
-import json
 import math
 from typing import Any
 
 from .comparison import Comparison, Difference, Row
+from .text import json_text
 
 COLUMNS = (
     *("label", "n", "seeds", "values", "mean", "deviation", "best"),
@@ -28,7 +28,7 @@ def facts(comparison: Comparison) -> dict[str, Any]:
 
 def as_json(comparison: Comparison) -> str:
     """One object; what is not finite becomes null."""
-    return json.dumps(finite(facts(comparison)), indent=2, ensure_ascii=False) + "\n"
+    return json_text(finite(facts(comparison)), indent=2) + "\n"
 
 
 def as_csv(comparison: Comparison) -> str:

@@ -6,9 +6,11 @@ overrides and no half surrogates, so it can neither move the cursor nor recolour
 there is shown, not dropped. The text is data, never markup.
 """
 
+import json
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Any
 
 _DISPUTED_WIDTH = re.compile(
     "[\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0"  # fillers and selectors that count as letters
@@ -65,3 +67,12 @@ def _visible(character: str) -> str:
 def shorten(text: str, length: int) -> str:
     """The text cut to at most `length` characters, with ``…`` where something is missing."""
     return text if len(text) <= length else text[: max(0, length - 1)] + "…"
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """The document in ASCII, without control characters other than the line feeds of the indentation.
+
+    Raises:
+        ValueError: it holds NaN or an infinite number.
+    """
+    return json.dumps(document, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")

@@ -178,7 +178,8 @@ def test_an_empty_history_is_an_empty_list(tmp_path: Path):
 
 def test_show_tells_state_results_checkpoints_and_sample(home: Path, uids: dict[str, str]):
     text = said(lmwb("show", "full · seed 0", home=home))
-    for part in ("finished", "loss 2.41, perplexity 11.2", "lowest", "checkpoint", "best", "sample", "python 3.11.2", "log.txt"):
+    figures = ("loss 2.41, perplexity 11.2", "lowest")
+    for part in ("finished", *figures, "checkpoint", "best", "sample", "python 3.11.2", "log.txt"):
         assert part in text
     facts = json.loads(said(lmwb("show", uids["full · seed 0"], "--json", home=home)))
     (stage,) = facts["stages"]

@@ -3,11 +3,9 @@
 What stands in a document: for each hypothesis its tokens, for each step its candidates and rows, as objects with
 named numbers; `pieces`, what every token id stands for, as text or, where the bytes are no text, as
 ``{"hex": "e697"}``. Numbers that do not exist are null, infinite ones ``"-Infinity"``. The fields `text`, `token` and
-`near_tie` are there for whoever reads the document and are not read back. `dumps` writes ASCII without control
-characters, so that a document is safe on a terminal whatever the tokens hold.
+`near_tie` are there for whoever reads the document and are not read back.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,15 +29,6 @@ _CANDIDATE: Mapping[str, DTypeLike] = {
 }
 _TOKEN: Mapping[str, DTypeLike] = {"id": np.uint32, "logprob": np.float32, "rank": np.uint32, "entropy": np.float32}
 _CHOSEN = ("score", "renormalised", "blocked")
-
-
-def dumps(document: Any, indent: int | None = None) -> str:
-    """The document in ASCII without control characters other than the line feeds of the indentation.
-
-    Raises:
-        ValueError: it holds NaN or an infinite number.
-    """
-    return json.dumps(document, indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def generation_as_dict(generation: Generation) -> Document:

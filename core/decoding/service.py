@@ -30,7 +30,8 @@ from pydantic import ValidationError
 
 from ..errors import LmwbError, UsageError
 from ..home import Home
-from .as_json import dumps, generation_as_dict, trace_as_dict
+from ..text import json_text
+from .as_json import generation_as_dict, trace_as_dict
 
 if TYPE_CHECKING:
     from .generate import Progress
@@ -88,7 +89,7 @@ class Service:
 
     def _say(self, question: Question, answer: dict[str, Any]) -> None:
         with self._writing:
-            self._answers.write(dumps({"id": question["id"], **answer}) + "\n")
+            self._answers.write(json_text({"id": question["id"], **answer}) + "\n")
             self._answers.flush()
 
     def _answer(self, question: Question) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Knows no torch: the command line and comparisons use it, too.
 
 import csv
 import io
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from ..tables import finite, number
+from ..text import json_text
 
 Figures = Mapping[str, float | int | None]
 
@@ -99,7 +99,7 @@ class EvaluationTable:
 
     def as_json(self) -> str:
         """One object; what is not finite becomes null."""
-        return json.dumps(finite(self.facts()), indent=2, ensure_ascii=False) + "\n"
+        return json_text(finite(self.facts()), indent=2) + "\n"
 
     def files(self) -> dict[str, str]:
         """The table as Markdown, CSV and JSON, by the names of the files."""

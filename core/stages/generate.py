@@ -8,14 +8,14 @@ import numpy as np
 
 from ..data.hashing import write_atomically
 from ..data.sources import SourceError, read_documents
-from ..decoding.as_json import dumps, generation_as_dict
+from ..decoding.as_json import generation_as_dict
 from ..decoding.generate import Progress, generate
 from ..decoding.loading import load
 from ..decoding.records import Generation, Hypothesis
 from ..errors import MachineError, Stopped
 from ..home import Home
 from ..recipe.schema import GenerateStage
-from ..text import printable, shorten
+from ..text import json_text, printable, shorten
 from .context import StageContext
 
 JSON_FILE = "generations.jsonl"
@@ -88,7 +88,7 @@ def _figures(found: Sequence[Generation]) -> dict[str, Any]:
 
 def _write(context: StageContext, found: Sequence[Generation]) -> list[str]:
     contents = {
-        JSON_FILE: "".join(dumps(generation_as_dict(one)) + "\n" for one in found),
+        JSON_FILE: "".join(json_text(generation_as_dict(one)) + "\n" for one in found),
         TEXT_FILE: "\n".join(_page(one) for one in found),
     }
     try:

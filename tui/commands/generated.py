@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.text import printable
+from ...core.text import json_text, printable
 
 if TYPE_CHECKING:
     from ...core.decoding.records import Generation
@@ -162,7 +162,7 @@ def save_plot(results: Sequence[Result], path: Path) -> None:
 
 def print_document(results: Sequence[Result]) -> None:
     """Everything, as one JSON document."""
-    from ...core.decoding.as_json import dumps, generation_as_dict
+    from ...core.decoding.as_json import generation_as_dict
 
     document = [
         {
@@ -172,7 +172,7 @@ def print_document(results: Sequence[Result]) -> None:
         }
         for result in results
     ]
-    print(dumps({"results": document}, indent=1))
+    print(json_text({"results": document}, indent=1))
 
 
 def print_raw(results: Sequence[Result]) -> None:

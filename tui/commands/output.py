@@ -4,7 +4,6 @@ What people read passes `printable`. In JSON nothing is changed, except that num
 texts ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
 """
 
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -12,22 +11,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...core.history.queries import Run
-from ...core.text import printable
+from ...core.text import json_text, printable
 
 
 def print_json(value: object) -> None:
     """One value, indented."""
-    print(_harmless(json.dumps(exact(value), indent=2, allow_nan=False)))
+    print(json_text(exact(value), indent=2))
 
 
 def print_json_line(value: object) -> None:
     """One value on one line, at once."""
-    print(_harmless(json.dumps(exact(value), allow_nan=False)), flush=True)
-
-
-def _harmless(document: str) -> str:
-    """JSON in ASCII with the one control character escaped that it does not escape itself."""
-    return document.replace("\x7f", "\\u007f")
+    print(json_text(exact(value)), flush=True)
 
 
 def exact(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...core.errors import UsageError
-from ...core.text import printable
+from ...core.text import json_text, printable
 from .generating import DeviceOption, ModelArgument
 from .options import JsonOption
 from .painting import ColorOption, Mapping, PaletteOption, Sheet
@@ -191,19 +191,19 @@ def _bits(surprisal: "NDArray[np.float32]") -> str:
 
 
 def _print_trace(name: str, trace: "TokenTrace") -> None:
-    from ...core.decoding.as_json import dumps, trace_as_dict
+    from ...core.decoding.as_json import trace_as_dict
 
-    print(dumps({"model": name, **trace_as_dict(trace)}, indent=1))
+    print(json_text({"model": name, **trace_as_dict(trace)}, indent=1))
 
 
 def _print_difference(names: Sequence[str], both: "TraceDifference") -> None:
     """Both traces, and the change of each token's natural log-probability."""
-    from ...core.decoding.as_json import dumps, trace_as_dict
+    from ...core.decoding.as_json import trace_as_dict
 
     pairs = zip(names, (both.before, both.after), strict=True)
     difference = [None if math.isnan(each) else float(each) for each in both.difference]
     traces = [{"model": name, **trace_as_dict(trace)} for name, trace in pairs]
-    print(dumps({"before": traces[0], "after": traces[1], "difference": difference}, indent=1))
+    print(json_text({"before": traces[0], "after": traces[1], "difference": difference}, indent=1))
 
 
 def _print_raw(trace: "TokenTrace", layout: "Layout", sheet: Sheet) -> None:
