@@ -103,6 +103,7 @@ def test_a_recipe_that_does_not_fit_the_model_is_told_as_such(folder: Path):
     assert "lmwb check" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_detached_run_is_stopped_and_resumed_and_not_twice(folder: Path):
     done = lmwb(folder, "run", "tiny.toml", "--detach", *LONG)
     uid = done.stdout.strip()

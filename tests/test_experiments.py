@@ -65,6 +65,7 @@ def compared(run, stage="compare"):
     return json.loads((run.folder / stage / "compare.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_member_that_fails_stops_nobody_and_finished_ones_are_not_run_again(tmp_path, home):
     loaded = recipe(tmp_path, "seeds=", "data.block_size=16,64")  # the model takes 32 tokens
     run, members = wait(home, runs.launch(home, loaded), ended)
@@ -86,6 +87,7 @@ def test_a_member_that_fails_stops_nobody_and_finished_ones_are_not_run_again(tm
         assert any("2 members, 1 have finished" in event.text for event in history.events(run.id))
 
 
+@pytest.mark.slow
 def test_a_recipe_that_fits_no_member_is_told_as_such(tmp_path, home):
     run, _ = wait(home, runs.launch(home, recipe(tmp_path, "seeds=1,2", "data.block_size=64")), ended)
     assert (run.state, run.exit_code) == ("failed", 2)

@@ -33,6 +33,7 @@ def drawn(tmp_path):
         yield lambda: dict(figures.draw_all(history, table))
 
 
+@pytest.mark.slow
 def test_every_kind_is_drawn_in_every_format_and_is_the_same_again(drawn, tmp_path):
     first, second = drawn(), drawn()
     assert list(first) == list(figures.KINDS) == ["curves", "metric", "parameters", "lr", "spectrum"]

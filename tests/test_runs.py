@@ -70,6 +70,7 @@ def weights(run):
     return (run.folder / "train" / "model" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_trains_stops_and_resumes_to_the_same_weights(tmp_path, home):
     whole = wait(home, runs.launch(home, recipe(tmp_path)), ended)
     assert (whole.state, whole.exit_code, whole.step) == ("finished", 0, 200)
@@ -116,6 +117,7 @@ def test_what_only_the_worker_can_know_still_points_at_the_argument(tmp_path, ho
     assert "Traceback" not in runs.log_file(run).read_text()
 
 
+@pytest.mark.slow
 def test_a_run_survives_the_death_of_its_supervisor(tmp_path, home):
     import psutil
 

@@ -62,6 +62,7 @@ def test_saved_and_loaded_they_give_the_same_ids(tmp_path, kind, taken_over, rob
     assert framing_of(loaded) == framing_of(tokenizer)
 
 
+@pytest.mark.slow
 def test_the_same_corpus_gives_the_same_tokenizer_in_every_process():
     """The trainers' hash tables are seeded anew in every process."""
     code = (
