@@ -5,6 +5,10 @@ from typing import Any
 
 from .. import words
 
+_OF_TRAINING = ("steps", "result_step", "parameters", "trained", "trained_percent", "bad_steps")
+_TOLD = {*_OF_TRAINING, "seconds", "seconds_per_step", "peak_bytes"}
+"""Figures of training that are told in sentences."""
+
 
 def result_line(summary: dict[str, Any]) -> str:
     """What it has reached, in one line: ``test accuracy 0.85 · validation loss 0.41, accuracy 0.84``."""
@@ -16,6 +20,9 @@ def result_line(summary: dict[str, Any]) -> str:
 def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What it has reached, then what it took: names and texts, to be set below each other."""
     yield from _side_by_side(summary) if "models" in summary else _scores(summary)
+    for name, value in summary.items():
+        if name not in _TOLD and _is_number(value):
+            yield name.replace("_", " "), _told(value)
     if "steps" in summary:
         of_step = summary.get("result_step", summary["steps"])
         told = "" if of_step == summary["steps"] else f", the result is of step {words.count(of_step)}"
