@@ -90,7 +90,7 @@ def test_a_run_in_a_pipe_prints_lines_and_says_what_to_try_next(folder: Path):
     uid = newest(folder).uid
     assert "validation loss" in done.stdout
     assert f"{uid} has finished" in done.stdout
-    assert f"  model   {folder}/home/runs/{uid}/train/model" in done.stdout
+    assert f"    model      {folder}/home/runs/{uid}/train/model" in done.stdout
     assert done.stdout.splitlines()[-1].startswith(f"next: lmwb show {uid}")
     assert "\x1b" not in done.stdout
 
