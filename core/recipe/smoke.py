@@ -12,9 +12,10 @@ from typing import Any
 
 from .lines import is_list, is_table
 from .problems import quoted
-from .stand_ins import write_stand_in
+from .stand_ins import STAND_IN_TEXTS, write_stand_in
 
 _ROWS = 96
+_DOCUMENTS = 6
 _STEPS = 6
 _WIDTH = 32
 _HUB = ("huggingface.co", 443)
@@ -230,7 +231,7 @@ def _small_prediction(
     if is_table(data):
         _at_most(data, "max_rows", _ROWS, always=True)
         if not reachable and _is_hub(data, "source"):
-            told, data["source"] = data["source"], "python-reference"
+            told, data["source"] = data["source"], STAND_IN_TEXTS
             tell(f"smoke: made-up rows stand in for {quoted(told)}")
 
 
@@ -272,6 +273,8 @@ def _few_rows(stage: dict[str, Any], folder: Path, reachable: bool, tell: Callab
     if objective == "instruction-tuning":
         data["too_long"] = "truncate"  # whatever is there must do
     _made_up_rows(stage, objective, folder, reachable, tell)
+    if data.get("train") == data.get("validation") == STAND_IN_TEXTS:  # long documents, all of which would be evaluated
+        _at_most(data, "max_documents", _DOCUMENTS)
 
 
 def _small_evaluation(stage: dict[str, Any], earlier: list[Any], base: Path, tell: Callable[[str], None]) -> None:

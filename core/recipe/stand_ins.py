@@ -20,6 +20,9 @@ _JUDGEMENTS = (
     ("new", "strange", "loud"),
     ("old", "small", "bright"),
 )
+STAND_IN_TEXTS = "python-reference"
+"""What stands in for texts: the corpus that every Python carries."""
+
 _COUNTS = {"train": 96, "validation": 32, "test": 32, "predict": 8}
 
 
@@ -33,7 +36,7 @@ def write_stand_in(objective: str, data: dict[str, Any], part: str, folder: Path
         folder: where to write.
     """
     if objective in ("causal-lm", "masked-lm") or (objective == "evaluate" and data.get("examples") != "pairs"):
-        return "python-reference"
+        return STAND_IN_TEXTS
     if objective == "image-classification":
         return "drawn-digits"
     rows = list(itertools.islice(_ROWS[objective](data, labelled=part != "predict"), _COUNTS[part]))
