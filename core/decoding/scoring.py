@@ -17,6 +17,7 @@ from ..recipe.problems import quoted
 from ..tokens import TokenTrace
 from .likelihood import Passage, Predicted, predictions
 from .loading import Loaded
+from .recording import measure
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -139,17 +140,13 @@ class _Columns:
 def _fill(columns: Sequence[_Columns], part: Predicted, width: int) -> None:
     """Put the numbers of a batch where they belong."""
     logprob = part.logits - part.normaliser[:, None]
-    chosen = logprob.gather(1, part.ids[:, None])
-    top = logprob.topk(width)
-    rank = (logprob > chosen).sum(1) + 1
-    entropy = torch.special.entr(logprob.exp()).sum(1) / np.log(2)
-    values = [each.cpu().numpy() for each in (chosen[:, 0], rank, entropy, top.indices, top.values)]
+    values = vars(measure(logprob, part.ids, width))
     for passage in np.unique(part.passage):
         rows = part.passage == passage
         found = columns[passage]
         places = part.position[rows]
-        for column, value in zip(vars(found).values(), values, strict=True):
-            column[places] = value[rows]
+        for name, column in vars(found).items():
+            column[places] = values[name][rows]
 
 
 def _trace(tokenizer: "PreTrainedTokenizerBase", passage: Passage, found: _Columns) -> TokenTrace:

@@ -144,8 +144,10 @@ def _tell_new_labels(model: PretrainedModel, fields: Mapping[str, Any], tell: Te
     import transformers
 
     wanted = fields.get("id2label")
+    if not wanted:
+        return
     had = transformers.AutoConfig.from_pretrained(model.from_, trust_remote_code=model.trust_remote_code).id2label
-    if not wanted or not had or all(name == f"LABEL_{number}" for number, name in had.items()):
+    if not had or all(name == f"LABEL_{number}" for number, name in had.items()):
         return
     before, now = ([quoted(str(name)) for _, name in sorted(each.items())] for each in (had, wanted))
     if before != now:
