@@ -104,12 +104,10 @@ def test_what_is_unlikely_is_underlined(depth: Depth) -> None:
     assert not colours.probability_ink(0.11, 0.0, depth).underline
 
 
-def test_without_colours_there_are_three_degrees_and_digits() -> None:
+def test_without_colours_there_are_three_degrees() -> None:
     looks = [colours.probability_ink(p, p, Depth.NONE) for p in (0.05, 0.3, 0.8)]
     assert len(set(looks)) == 3
     assert all(ink.foreground is None and ink.background is None for ink in looks)
-    assert [colours.probability_digit(p) for p in (0.0, 0.09, 0.31, 1.0)] == ["₀", "₀", "₃", "₉"]
-    assert colours.probability_digit(math.nan) == ""
 
 
 @pytest.mark.parametrize("depth", [*COLOURED, Depth.NONE])
@@ -137,6 +135,20 @@ def test_the_three_scales() -> None:
     np.testing.assert_allclose(linear, [math.nan, 1, 0.5, 2**-8, 1e-9], rtol=1e-5)
     np.testing.assert_allclose(surprisal, [math.nan, 1, 15 / 16, 0.5, 0], atol=1e-6)
     np.testing.assert_allclose(rank, [math.nan, 1, 0.75, 0.5, 0])
+
+
+def test_without_colours_small_digits_follow_the_scale() -> None:
+    tokens = trace([math.nan, 1.0, 0.31, 2**-8, 1e-9], [0, 1, 2, 100, 5000])
+    assert colours.token_digits(tokens, "linear") == ["", "₉", "₃", "₀", "₀"]
+    assert colours.token_digits(tokens, "surprisal") == ["", "₀", "₁", "₈", "₁₆"]
+    assert colours.token_digits(tokens, "rank") == ["", "₀", "₁", "₂", "₄"]
+
+
+@pytest.mark.parametrize("scale", ["surprisal", "rank"])
+def test_the_legend_without_colours_names_the_scale_and_says_what_the_digits_are(scale: colours.Scale) -> None:
+    text = rich_text(colours.scale_legend(scale, Depth.NONE, styled=False)).plain
+    assert text.startswith(scale)
+    assert all(mark in text for mark in {"surprisal": ("₀ <1", "₈ 8", "₁₆ 16+ bit"), "rank": ("₀ 1", "₂ ≤100")}[scale])
 
 
 @pytest.mark.parametrize("scale", colours.SCALES)

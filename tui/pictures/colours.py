@@ -65,9 +65,20 @@ def probability_ink(probability: float, place: float, depth: Depth, ramp: Ramp =
     return ramp.ink(place, depth, probability < UNLIKELY, bold=depth is Depth.NONE and probability >= LIKELY)
 
 
-def probability_digit(probability: float) -> str:
-    """Tenths of a probability as a small digit, for terminals without colours; nothing if there is none."""
-    return "" if math.isnan(probability) else DIGITS[min(9, int(probability * 10))]
+def token_digits(trace: TokenTrace, scale: Scale) -> list[str]:
+    """What follows each token on terminals without colours, in small digits; nothing if it has no probability.
+
+    Tenths of the probability, whole bits of surprisal, or the power of ten that the rank does not exceed.
+    """
+    match scale:
+        case "linear":
+            found = np.minimum(trace.probability * 10, 9)
+        case "surprisal":
+            found = np.minimum(-trace.logprob.astype(np.float64) / math.log(2), LEAST_BITS)
+        case "rank":
+            found = np.searchsorted([1, 10, 100, 1000], trace.rank, "left")
+    known = ~np.isnan(trace.logprob)
+    return [_small(int(number)) if there else "" for number, there in zip(found, known, strict=True)]
 
 
 def difference_ink(bits: float, depth: Depth) -> Ink:
@@ -82,7 +93,7 @@ def difference_digits(bits: float) -> str:
     """A change in whole bits as small digits with a sign, for terminals without colours; nothing below one bit."""
     if math.isnan(bits) or abs(bits) < 1:
         return ""
-    return ("₊" if bits > 0 else "₋") + "".join(DIGITS[int(digit)] for digit in str(int(min(abs(bits), 99))))
+    return ("₊" if bits > 0 else "₋") + _small(int(min(abs(bits), 99)))
 
 
 def difference_legend(depth: Depth, styled: bool = True) -> Line:
@@ -101,7 +112,12 @@ def scale_legend(scale: Scale, depth: Depth, ramp: Ramp = RDYLBU, styled: bool =
         "rank": ("rank", ">1000", "≤100", "1"),
     }[scale]
     if depth is Depth.NONE:
-        return (*_signs("p<.1", "p≥.5", styled), Segment(f"{DIGITS[0]} p<.1  {DIGITS[5]} p≥.5  {DIGITS[9]} p≥.9", DIM))
+        meaning = {
+            "linear": "₀ p<.1  ₅ p≥.5  ₉ p≥.9",
+            "surprisal": f"surprisal ₀ <1  ₈ 8  {_small(LEAST_BITS)} {LEAST_BITS}+ bit",
+            "rank": "rank ₀ 1  ₂ ≤100  ₄ >1000",
+        }[scale]
+        return (*_signs("p<.1", "p≥.5", styled), Segment(meaning, DIM))
     signs = _legend_ramp(low, middle, high, ramp, depth)
     return (Segment(f"{name} ", DIM), *signs, Segment("  "), Segment("p<.1", Ink(underline=True)))
 
@@ -139,6 +155,10 @@ def series_colour(index: int, depth: Depth, dark: bool = True) -> str | None:
         return None
     ramp = SERIES_BASIC if depth is Depth.BASIC else SERIES_DARK if dark else SERIES_LIGHT
     return f"#{ramp[index % SERIES_COLOURS]}"
+
+
+def _small(number: int) -> str:
+    return "".join(DIGITS[int(digit)] for digit in str(number))
 
 
 def _signs(low: str, high: str, styled: bool) -> Line:

@@ -14,7 +14,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from ...core.tokens import Cluster, TokenTrace, clusters
-from .colours import Scale, likeness, probability_digit, probability_ink, scale_legend
+from .colours import Scale, likeness, probability_ink, scale_legend, token_digits
 from .ink import BOLD, DIM, PLAIN, Depth, Ink, Line, Segment
 from .ramps import RDYLBU, Ramp
 
@@ -153,6 +153,7 @@ def short_probability(p: float) -> str:
 
 def _looks(trace: TokenTrace, shown: Sequence[Cluster], scale: Scale, depth: Depth, ramp: Ramp) -> list[Look]:
     probability, place = trace.probability.tolist(), likeness(trace, scale).tolist()
+    digits = token_digits(trace, scale) if depth is Depth.NONE else [""] * len(trace)
     looks: list[Look] = []
     for cluster in shown:
         if cluster.first < trace.prompt_length:
@@ -160,8 +161,7 @@ def _looks(trace: TokenTrace, shown: Sequence[Cluster], scale: Scale, depth: Dep
             continue
         worst = min(range(cluster.first, cluster.last), key=probability.__getitem__)
         ink = probability_ink(probability[worst], place[worst], depth, ramp)
-        digit = probability_digit(probability[worst]) if depth is Depth.NONE and not cluster.special else ""
-        looks.append(Look(replace(ink, italic=True) if cluster.special else ink, digit))
+        looks.append(Look(replace(ink, italic=True), "") if cluster.special else Look(ink, digits[worst]))
     return looks
 
 
