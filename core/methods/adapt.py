@@ -1,12 +1,13 @@
 """From a recipe's methods to a model that is ready to be trained: what is frozen, what is trained, what is added."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import get_args
 
 from torch import nn
 
 from ..errors import ValueInRecipeError
 from ..recipe.schema import AnyMethod
-from ..recipe.schema.method import Adapters, Layers, Lora
+from ..recipe.schema.method import Adaptation, Adapters, Layers, Lora
 from ..training.optimizers import Group, trainable
 from . import adapters, lora
 from .names import find, find_layers
@@ -18,20 +19,22 @@ Tell = Callable[[str], None]
 def adapt(model: nn.Module, methods: Sequence[AnyMethod], tell: Tell) -> Sequence[Group]:
     """Rewrite the model in place as the methods say, freeze the rest; returns what is trained, at which rates.
 
-    Without methods all of it is trained but what is frozen already, such as word vectors that shall stay as they are.
-    New weights are drawn from torch's present seed.
+    Without a method that adapts it, all of it is trained but what is frozen already, such as word vectors that shall
+    stay as they are. New weights are drawn from torch's present seed.
 
     Raises:
         ValueInRecipeError: a target or pattern matches nothing, or a layer is meant twice.
     """
-    if not methods:
+    adapting = {number: method for number, method in enumerate(methods) if isinstance(method, get_args(Adaptation))}
+    if not adapting:
         _tell_what_is_trained(model, tell)
         return trainable(model)
-    return _Adaptation(model, methods, tell).groups()
+    return _Adaptation(model, adapting, tell).groups()
 
 
 class _Adaptation:
-    def __init__(self, model: nn.Module, methods: Sequence[AnyMethod], tell: Tell):
+    def __init__(self, model: nn.Module, methods: Mapping[int, AnyMethod], tell: Tell):
+        """By their numbers in the recipe, the methods."""
         self._model = model
         self._methods = methods
         self._tell = tell
@@ -44,7 +47,7 @@ class _Adaptation:
         whole = self._trained_whole()
         for weight in self._weights.values():
             weight.requires_grad_(False)
-        for number, method in enumerate(self._methods):
+        for number, method in self._methods.items():
             if isinstance(method, Lora):
                 for name in self._targets(number, method, whole):
                     lora.add_update(self._modules[name], method.rank, method.alpha / method.rank, method.dropout)
@@ -63,13 +66,15 @@ class _Adaptation:
         """The names of the base's weights that are trained as they are."""
         whole: set[str] = set()
         head = head_weights(self._model)
-        for number, method in enumerate(self._methods):
+        for number, method in self._methods.items():
             if getattr(method, "head", True):
                 if not head and method.kind == "linear-probe":
                     raise ValueInRecipeError(
                         f"method.{number}.kind", "the model has no head of its own to train; choose layers instead"
                     )
-                if not head and not any(getattr(each, "head", False) for each in self._methods[:number]):
+                if not head and not any(
+                    getattr(each, "head", False) for earlier, each in self._methods.items() if earlier < number
+                ):
                     self._tell(f"{method.kind}: the model has no head of its own, so 'head' means nothing here")
                 whole |= set(head)
             for key, pattern in _patterns(number, method):
@@ -144,7 +149,7 @@ class _Adaptation:
         """The trained weights, grouped by what their learning rate is multiplied by."""
         rates: dict[str, float] = {}
         weights = {name: weight for name, weight in self._model.named_parameters() if weight.requires_grad}
-        for number, method in enumerate(self._methods):
+        for number, method in self._methods.items():
             for pattern, rate in method.rates.items() if isinstance(method, Layers) else ():
                 key = f"method.{number}.rates.{pattern}"
                 found = find(key, pattern, self._modules)

@@ -127,14 +127,19 @@ class Keeper:
         )
         self._prune(self._settings.keep)
 
-    def write_result(self, chosen: int, last: int) -> Path:
-        """Write the weights of step `chosen` as the stage's result; returns its folder.
+    def take_weights(self, chosen: int, last: int) -> None:
+        """Give the model the weights of step `chosen`; it has those of step `last`."""
+        if chosen != last:
+            folder = self._folder / f"step-{chosen:06d}"
+            load_weights(self._model, folder)
+            self._loop.load_methods(checkpoints.state_of(folder))
+
+    def write_result(self) -> Path:
+        """Write the model as the stage's result; returns its folder.
 
         Raises:
             MachineError: the disk does not take it.
         """
-        if chosen != last:
-            load_weights(self._model, self._folder / f"step-{chosen:06d}")
         target = self._context.folder / "model"
         unfinished = target.with_name(f".unfinished-{target.name}")
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -63,6 +63,7 @@ class Measurer:
                         "train/gradient_norm": norm,
                         "train/lr": step.learning_rate,
                         "train/tokens_per_second": step.tokens / step.seconds,
+                        **{name: float(value) for name, value in step.figures.items()},
                     },
                 )
             self._count_bad(step.number, bool(bad))

@@ -1,13 +1,13 @@
 """The stage that trains a model."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
 from ..errors import Stopped, ValueInRecipeError
-from ..methods import adapt, update_spectrum
+from ..methods import Place, activate, adapt, update_spectrum
 from ..models.loading import make_model
 from ..recipe.schema import TrainStage
 from ..tasks.registry import task_of
@@ -21,6 +21,9 @@ from ..training.randomness import derived_seed
 from .context import StageContext
 from .keeping import Facts, Keeper
 from .measuring import Measurer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def run(stage: TrainStage, context: StageContext) -> dict[str, Any]:
@@ -46,22 +49,38 @@ class _Training:
             stage, Surroundings(context.seed, context.cache, context.tell, resumed.folder if resumed else None)
         )
         self._material: Material = self._task.read()
+        train = self._material.train
+        self._plan = Plan.of(self._settings, len(train), context.seed, train.lengths)
         torch.manual_seed(derived_seed(context.seed, "weights"))
         material = self._material
         model = make_model(
             stage.model, self._task.head, material.tokenizer, material.fields, context.tell, context.cache
         )
         self._task.check_model(model)
+        self._methods = activate(stage.method, self._place_of(model))
         groups = adapt(model, stage.method, context.tell)
         self._model = cast("nn.Module", model.to(context.device))  # pyright: ignore[reportArgumentType]
-        train = self._material.train
-        self._plan = Plan.of(self._settings, len(train), context.seed, train.lengths)
         context.tell(f"{self._plan.total:,} steps, {self._plan.steps_per_epoch:,} to an epoch")
-        self._loop = Loop(self._model, train, self._settings, self._plan, context.device, groups)
+        self._loop = Loop(self._model, train, self._settings, self._plan, context.device, groups, self._methods)
         self._facts = Facts(rows=train.fingerprint)
         self._keeper = Keeper(stage, context, model, self._material.tokenizer, self._loop, self._facts)
         self._after = 0 if resumed is None else self._keeper.take_up(resumed)
         self._measurer = Measurer(stage, context, self._plan, self._facts, self._after)
+
+    def _place_of(self, model: "PreTrainedModel") -> Place:
+        context, material = self._context, self._material
+        return Place(
+            model,
+            material.tokenizer,
+            material.train,
+            self._plan,
+            self._settings,
+            context.seed,
+            context.device,
+            context.cache,
+            context.folder,
+            context.tell,
+        )
 
     def run(self) -> dict[str, Any]:
         self._keeper.check_space()
@@ -168,7 +187,13 @@ class _Training:
         last, best = self._plan.total, self._facts.best_step
         chosen = best if self._settings.result == "best" and best is not None else last
         self._measurer.progress(last, "finishing")
-        target = self._keeper.write_result(chosen, last)
+        self._keeper.take_weights(chosen, last)
+        of_methods = {
+            f"{method.name}/{name}": value
+            for method in self._methods
+            for name, value in method.finish(self._model, self._context.folder).items()
+        }
+        target = self._keeper.write_result()
         results: dict[str, Any] = {
             "steps": last,
             "result_step": chosen,
@@ -185,6 +210,7 @@ class _Training:
         results |= self._figures("validation") | self._figures("test")
         if spectrum := update_spectrum(self._model):
             results["spectrum"] = spectrum
+        results |= of_methods
         results |= self._task.finish(self._model, self._context.folder)
         self._context.tell(f"done: the weights of step {chosen} are in {target}", last, "finished")
         return results

@@ -5,17 +5,18 @@ step, and whoever walks through the steps logs, evaluates and saves.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..recipe.schema import Train
+from .method import Method, Steps
 from .objective import Batch, Objective
-from .optimizers import Group, make_optimizer, trainable
+from .optimizers import Group, make_optimizer, trainable, without
 from .plan import Plan
 from .randomness import derived_seed, seed_device
 from .schedules import learning_rate
@@ -35,6 +36,7 @@ class Step:
         learning_rate: that the step was made with.
         tokens: that the model read.
         seconds: of wall time, data included.
+        figures: what methods have to show of it, by the names of their curves; empty for steps that are not logged.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Step:
     learning_rate: float
     tokens: int
     seconds: float
+    figures: Mapping[str, Tensor | float] = field(default_factory=dict[str, Tensor | float])
 
 
 class Loop:
@@ -57,19 +60,25 @@ class Loop:
         plan: Plan,
         device: torch.device,
         groups: Sequence[Group] | None = None,
+        methods: Sequence[Method] = (),
     ):
         """Set up the optimiser over the groups, or else over all weights that are not frozen.
 
-        `model` must be on `device`.
+        `model` must be on `device`; what the methods add, each in its turn, adds up.
         """
         self.model = model
         self.plan = plan
-        self.optimizer = make_optimizer(trainable(model) if groups is None else groups, settings)
-        self._objective = objective
+        own = [group for method in methods for group in method.groups()]
+        rest = without(own, trainable(model) if groups is None else groups)
+        self.optimizer = make_optimizer([*rest, *own], settings)
+        self._methods = methods
+        self._objective, self._steps = objective, cast("Steps", plan)
+        for method in methods:
+            self._objective, self._steps = method.objective(self._objective), method.steps(self._steps)
         self._settings = settings
         self._device = device
         self._forward = cast("nn.Module", torch.compile(model)) if settings.compile else model
-        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self._weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         self._scaler = torch.amp.GradScaler(device.type) if settings.precision == "fp16" else None
 
     def steps(self, after: int = 0) -> Iterator[Step]:
@@ -80,12 +89,17 @@ class Loop:
                 self.model.train()
             seed_device(self._device, derived_seed(self.plan.seed, "dropout", number))
             seed = derived_seed(self.plan.seed, "rows", number)
-            batches = [self._objective.collate(rows, seed) for rows in self.plan.micro_batches(number)]
+            batches = [self._objective.collate(rows, seed) for rows in self._steps.micro_batches(number)]
+            for method in self._methods:
+                method.before_step(number)
             loss = self._gradient(batches)
             rate = learning_rate(self._settings, number, self.plan.total)
             norm, bad = self._update(loss, rate)
+            for method in self._methods:
+                method.after_step(number)
             tokens = sum(batch.tokens for batch in batches)
-            yield Step(number, loss, norm, bad, rate, tokens, time.perf_counter() - began)
+            figures = self._figures(number)
+            yield Step(number, loss, norm, bad, rate, tokens, time.perf_counter() - began, figures)
 
     def _gradient(self, batches: list[Batch]) -> Tensor:
         """Gradients of the mean loss over all predictions of the step; returns that mean."""
@@ -98,7 +112,18 @@ class Loop:
                 loss = self._objective.loss_sum(outputs, on_device) / weight
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()
             total += loss.detach()
+        for method in self._methods:
+            penalty = method.penalty()
+            if penalty is not None:
+                (penalty if self._scaler is None else self._scaler.scale(penalty)).backward()
+                total += penalty.detach()
         return total
+
+    def _figures(self, step: int) -> dict[str, Tensor | float]:
+        """What the methods have to show of a step."""
+        if step % self._settings.log_every:
+            return {}
+        return {f"{method.name}/{name}": value for method in self._methods for name, value in method.figures().items()}
 
     def _update(self, loss: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         """Change the weights unless something is not finite, without waiting for the device to tell."""
@@ -121,16 +146,23 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         return norm, bad
 
-    def state(self) -> dict[str, object]:
-        """What must be saved besides the model to go on exactly: the optimiser's memory and fp16's scale."""
+    def state(self) -> dict[str, Any]:
+        """What must be saved besides the model to go on exactly: the memory of optimiser and methods, fp16's scale."""
         scale = None if self._scaler is None else self._scaler.state_dict()
-        return {"optimizer": self.optimizer.state_dict(), "scaler": scale}
+        methods = [dict(method.state()) for method in self._methods]
+        return {"optimizer": self.optimizer.state_dict(), "scaler": scale, "methods": methods}
 
-    def load_state(self, state: dict[str, object]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` saved."""
-        self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
+        self.optimizer.load_state_dict(state["optimizer"])
         if self._scaler is not None and state["scaler"] is not None:
-            self._scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
+            self._scaler.load_state_dict(state["scaler"])
+        self.load_methods(state)
+
+    def load_methods(self, state: Mapping[str, Any]) -> None:
+        """Of what `state` saved, take up what the methods need, and no more."""
+        for method, saved in zip(self._methods, state.get("methods", ()), strict=True):
+            method.load_state(saved)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -1,7 +1,7 @@
 """The rules that change weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -11,10 +11,17 @@ from ..recipe.schema import Train
 
 @dataclass(frozen=True)
 class Group:
-    """Weights with a share of the learning rate of their own."""
+    """Weights with a share of the learning rate of their own.
+
+    Attributes:
+        weights: to be trained.
+        scale: what the learning rate is multiplied by.
+        decays: whether the weight decay is meant for them.
+    """
 
     weights: Sequence[nn.Parameter]
     scale: float = 1.0
+    decays: bool = True
 
 
 def make_optimizer(groups: Sequence[Group], settings: Train) -> torch.optim.Optimizer:
@@ -34,9 +41,16 @@ def trainable(model: nn.Module) -> Sequence[Group]:
     return [Group([weight for weight in model.parameters() if weight.requires_grad])]
 
 
+def without(taken: Sequence[Group], groups: Sequence[Group]) -> Sequence[Group]:
+    """The groups, but for the weights that others have taken."""
+    gone = {id(weight) for group in taken for weight in group.weights}
+    left = [replace(each, weights=[weight for weight in each.weights if id(weight) not in gone]) for each in groups]
+    return [group for group in left if group.weights]
+
+
 def _parts(group: Group, decay: float) -> list[dict[str, object]]:
     weights = list(group.weights)
-    if not decay:
+    if not decay or not group.decays:
         return [{"params": weights, "weight_decay": 0.0, "scale": group.scale}]
     matrices = [weight for weight in weights if weight.ndim >= 2]
     others = [weight for weight in weights if weight.ndim < 2]

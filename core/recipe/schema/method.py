@@ -1,4 +1,4 @@
-"""The tables `[[method]]`: how a model is adapted.
+"""The tables `[[method]]`: how a model is adapted, and what else happens while it is trained.
 
 Without any method all weights are trained. With methods, the model's weights are frozen but for what the methods
 train; several methods add up. Targets and patterns are names of modules, with `*` and `?`, matched against the end of
@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from .base import NotEmpty, Positive, Share, Table, kind_of
+from .distilling import Distillation
+from .gain import InformationGain
+from .pruning import MovementPruning
 
 Patterns = Annotated[list[NotEmpty], Field(min_length=1)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
@@ -71,8 +74,17 @@ Method = Annotated[
     Annotated[LinearProbe, Tag("linear-probe")]
     | Annotated[Layers, Tag("layers")]
     | Annotated[Adapters, Tag("adapters")]
-    | Annotated[Lora, Tag("lora")],
+    | Annotated[Lora, Tag("lora")]
+    | Annotated[MovementPruning, Tag("movement-pruning")]
+    | Annotated[Distillation, Tag("distillation")]
+    | Annotated[InformationGain, Tag("information-gain")],
     Discriminator(_kind),
 ]
 
-AnyMethod = LinearProbe | Layers | Adapters | Lora
+Adaptation = LinearProbe | Layers | Adapters | Lora
+"""Methods that change what is trained, once, before training."""
+
+ActiveMethod = MovementPruning | Distillation | InformationGain
+"""Methods that stay active while a model is trained."""
+
+AnyMethod = Adaptation | ActiveMethod
