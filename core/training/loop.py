@@ -91,6 +91,7 @@ class Loop:
             seed = derived_seed(self.plan.seed, "rows", number)
             batches = [self._objective.collate(rows, seed) for rows in self._steps.micro_batches(number)]
             for method in self._methods:
+                method.weigh(batches)
                 method.before_step(number)
             loss = self._gradient(batches)
             rate = learning_rate(self._settings, number, self.plan.total)

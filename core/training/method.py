@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from .objective import Objective
+from .objective import Batch, Objective
 from .optimizers import Group
 
 
@@ -49,6 +49,9 @@ class Method:
     def steps(self, steps: Steps) -> Steps:
         """The rows to train on, chosen from those planned."""
         return steps
+
+    def weigh(self, batches: Sequence[Batch]) -> None:
+        """The micro-batches of the step about to be made, on the CPU: what losses of its own are to be divided by."""
 
     def before_step(self, step: int) -> None:
         """An optimiser step, numbered from 1, is about to be made."""

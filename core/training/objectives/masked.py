@@ -1,8 +1,6 @@
 """Masked language modelling: predict hidden tokens from all others."""
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data.encoded import EncodedRows
+from ..body import between_body_and_head
 from ..objective import Batch, PerplexityTally, fingerprint_of
 from .masking import Masker
 
-_PLACES = "places"
+PLACES = "places"
 """The entry of a batch that tells which tokens are hidden; the model does not get it."""
 
 
@@ -48,19 +47,22 @@ class MaskedLM:
         ids = np.full(real.shape, self._pad, np.int64)
         ids[real] = np.concatenate([self._rows.stream[first:end] for first, end in bounds.tolist()])
         hidden, chosen = self._masker.hide(ids, real, rows, seed)
-        inputs = {"input_ids": torch.from_numpy(hidden), _PLACES: torch.from_numpy(np.flatnonzero(chosen))}
+        inputs = {"input_ids": torch.from_numpy(hidden), PLACES: torch.from_numpy(np.flatnonzero(chosen))}
         if not real.all():
             inputs["attention_mask"] = torch.from_numpy(real.astype(np.int64))
         targets = torch.from_numpy(ids[chosen])
         return Batch(inputs, targets, len(targets), int(lengths.sum()))
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits of the hidden tokens, (hidden, vocabulary)."""
-        inputs = {name: value for name, value in batch.inputs.items() if name != _PLACES}
-        places = batch.inputs[_PLACES]
-        with _head_sees_only(model, places, batch.inputs["input_ids"].shape) as narrowed:
+        """Logits of the hidden tokens, (hidden, vocabulary).
+
+        The head sees these only: with a share of 15 % it has a seventh of the work.
+        """
+        inputs = {name: value for name, value in batch.inputs.items() if name != PLACES}
+        places = batch.inputs[PLACES]
+        with between_body_and_head(model, places, batch.inputs["input_ids"].shape) as seen:
             logits: Tensor = model(**inputs).logits
-        return logits[0] if narrowed else logits.flatten(0, 1)[places]
+        return logits[0] if seen.narrowed else logits.flatten(0, 1)[places]
 
     def loss_sum(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Σ −log p(token | the row with hidden tokens)."""
@@ -69,38 +71,3 @@ class MaskedLM:
     def tally(self) -> PerplexityTally:
         """Loss and perplexity over hidden tokens."""
         return PerplexityTally()
-
-
-@contextmanager
-def _head_sees_only(model: nn.Module, places: Tensor, shape: torch.Size) -> Generator[list[bool]]:
-    """Let the model's head see the hidden tokens only, as a batch of one row.
-
-    The head looks at each token for itself, so its answers are the same; with a share of 15 % it has a seventh of the
-    work, and the vocabulary-sized logits of all other tokens are never made.
-
-    Args:
-        model: a masked language model. One that shows no body apart from its head keeps all tokens.
-        places: (hidden,) of the tokens in the flattened batch.
-        shape: (batch, longest).
-
-    Yields:
-        A list that is not empty once it has happened.
-    """
-    narrowed: list[bool] = []
-
-    def narrow(_body: nn.Module, _given: Any, output: Any) -> Any:
-        states = output[0]
-        if states.shape[:2] != shape:
-            return
-        narrowed.append(True)
-        output.last_hidden_state = states.flatten(0, 1)[places][None]
-
-    body = getattr(model, "base_model", model)
-    if body is model or hasattr(model, "_orig_mod"):  # a hook would make a compiled model compile anew
-        yield narrowed
-        return
-    handle = body.register_forward_hook(narrow)
-    try:
-        yield narrowed
-    finally:
-        handle.remove()
