@@ -85,7 +85,6 @@ def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, An
     from .tasks.registry import task_of
     from .tasks.task import Surroundings
     from .training.checkpoints import expected_bytes
-    from .training.plan import Plan
 
     stage = resolved(recipe, position, home, Home(home))
     assert isinstance(stage, TRAIN_STAGES)
@@ -96,7 +95,7 @@ def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, An
     task.check_model(model)
     adapt(model, stage.method, notes.append)
     rows = material.train
-    plan = Plan.of(stage.train, len(rows), recipe.seed, rows.lengths)
+    plan = material.planned(stage.train, recipe.seed)
     weights = list(model.parameters())
     trained = sum(weight.numel() for weight in weights if weight.requires_grad)
     return {
@@ -106,7 +105,7 @@ def _preview_training(recipe: Recipe, position: int, home: Path) -> dict[str, An
         "counts": material.counts,
         "train_rows": len(rows),
         "validation_rows": sum(len(part) for part in material.validation.values()),
-        "tokens_per_epoch": int(rows.lengths.sum()),
+        "tokens_per_epoch": int(rows.lengths.sum()) * plan.rows // len(rows),
         "steps": plan.total,
         "epochs": plan.total / plan.steps_per_epoch,
         "parameters": sum(weight.numel() for weight in weights),

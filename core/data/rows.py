@@ -44,6 +44,11 @@ class Rows:
         return self.stream[first:last]
 
     @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row."""
+        return self.bounds[:, 1] - self.bounds[:, 0]
+
+    @property
     def fingerprint(self) -> str:
         """The same for the same rows, and for no others."""
         digest = hashlib.sha256(self.stream.tobytes())

@@ -9,6 +9,7 @@ import gzip
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
@@ -19,9 +20,10 @@ from ..text import printable
 if TYPE_CHECKING:
     from datasets import Dataset
 
-DocumentKind = Literal["file", "line", "paragraph"]
+DocumentKind = Literal["file", "line", "paragraph", "article"]
 
 BUILT_IN = ("python-reference",)
+_HEADING = re.compile(r"^ = (?!= )[^\n]*[^= \n] = *$", re.MULTILINE)
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 HUB = "hub:"
 
@@ -39,7 +41,7 @@ def read_documents(source: str, text: str, documents: DocumentKind, limit: int |
     Args:
         source: an absolute path, `hub:NAME[/CONFIG][:SPLIT]`, or the name of a built-in corpus.
         text: the column that holds the text, in tables.
-        documents: what one document is in a text file.
+        documents: what one document is in a text file; `article` joins the rows of a table, too.
         limit: at most so many documents.
 
     Raises:
@@ -54,6 +56,8 @@ def read_documents(source: str, text: str, documents: DocumentKind, limit: int |
 def _documents(source: str, text: str, documents: DocumentKind) -> Iterator[str]:
     if source in BUILT_IN:
         return python_reference()
+    if documents == "article" and (source.startswith(HUB) or kind_of(Path(source)) in TABLES):
+        return _articles("\n".join(row.removesuffix("\n") for row in _documents(source, text, "line")))
     if source.startswith(HUB):
         return (_text_of(Path(source), number, row, text) for number, row in read_table(source))
     path = Path(source)
@@ -244,7 +248,15 @@ def hub_dataset(source: str) -> "Dataset":
 def _split(content: str, documents: DocumentKind) -> Iterator[str]:
     if documents == "file":
         return iter([content])
+    if documents == "article":
+        return _articles(content)
     return iter(content.split("\n" if documents == "line" else "\n\n"))
+
+
+def _articles(content: str) -> Iterator[str]:
+    """The texts that each begin with a heading of the highest level, as WikiText writes it."""
+    starts = [0, *(match.start() for match in _HEADING.finditer(content)), len(content)]
+    return (content[start:end] for start, end in itertools.pairwise(starts))
 
 
 def _open(path: Path) -> IO[bytes]:

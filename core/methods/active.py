@@ -1,14 +1,17 @@
 """From a recipe's methods to those that stay active in training."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from ..errors import ValueInRecipeError
 from ..recipe.schema import Train
-from ..recipe.schema.method import AnyMethod
+from ..recipe.schema.method import Adaptation, AnyMethod
+from ..recipe.schema.distilling import Distillation
+from ..recipe.schema.pruning import MovementPruning
 from ..training.method import Method
 from ..training.objective import Objective
 from ..training.plan import Plan
@@ -32,6 +35,7 @@ class Place:
         cache: a folder for what can be made again, shared by all runs.
         folder: the stage's own.
         tell: takes a sentence about what was done, counted or left out.
+        held_out: what is measured on and never trained on, by the names of the figures.
     """
 
     model: "PreTrainedModel"
@@ -44,6 +48,7 @@ class Place:
     cache: Path
     folder: Path
     tell: Callable[[str], None]
+    held_out: Mapping[str, Objective] = field(default_factory=dict[str, Objective])
 
 
 def activate(methods: Sequence[AnyMethod], place: Place) -> list[Method]:
@@ -52,8 +57,26 @@ def activate(methods: Sequence[AnyMethod], place: Place) -> list[Method]:
     Raises:
         ValueInRecipeError: a method does not fit the model, the data or another method.
     """
+    _refuse_adapters_beside_pruning(methods)
     return [active for number, method in enumerate(methods) for active in _activate(number, method, place)]
 
 
-def _activate(number: int, method: AnyMethod, place: Place) -> Sequence[Method]:  # noqa: ARG001
+def _activate(number: int, method: AnyMethod, place: Place) -> Sequence[Method]:
+    if isinstance(method, MovementPruning):
+        from .pruning import Pruning
+
+        return [Pruning(number, method, place)]
+    if isinstance(method, Distillation):
+        from .distillation import distillation
+
+        return [distillation(number, method, place)]
     return ()
+
+
+def _refuse_adapters_beside_pruning(methods: Sequence[AnyMethod]) -> None:
+    for number, method in enumerate(methods):
+        if isinstance(method, Adaptation) and any(isinstance(each, MovementPruning) for each in methods):
+            raise ValueInRecipeError(
+                f"method.{number}.kind",
+                f"'{method.kind}' freezes what movement pruning trains; use one of them, or two stages",
+            )

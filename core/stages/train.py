@@ -15,7 +15,6 @@ from ..tasks.task import Material, Surroundings, Task
 from ..training import checkpoints
 from ..training.evaluation import evaluate
 from ..training.loop import Loop
-from ..training.plan import Plan
 from ..training.probe import probe
 from ..training.randomness import derived_seed
 from .context import StageContext
@@ -50,7 +49,7 @@ class _Training:
         )
         self._material: Material = self._task.read()
         train = self._material.train
-        self._plan = Plan.of(self._settings, len(train), context.seed, train.lengths)
+        self._plan = self._material.planned(self._settings, context.seed)
         torch.manual_seed(derived_seed(context.seed, "weights"))
         material = self._material
         model = make_model(
@@ -80,6 +79,7 @@ class _Training:
             context.cache,
             context.folder,
             context.tell,
+            {**material.validation, **material.test},
         )
 
     def run(self) -> dict[str, Any]:

@@ -4,20 +4,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from torch import nn
 
 from ..data.cache import ArrowTable, RowCache
+from ..data.crops import Crops
 from ..data.hashing import hash_of_texts, hash_of_tokenizer
 from ..data.rows import Packed, Rows, encode, make_rows
 from ..data.sources import SourceError
 from ..decoding.sampling import complete
 from ..errors import ValueInRecipeError
 from ..models.loading import Head
-from ..recipe.schema import CausalStage
+from ..recipe.schema import CausalStage, TextData
+from ..training.crops import CropPlan
 from ..training.objectives.causal import CausalLM
 from .fitting import check_fit, check_packing
-from .task import Material, Surroundings
+from .task import Material, Surroundings, Tell
 from .texts import read_texts
 from .tokenizers import make_tokenizer
 
@@ -36,7 +40,7 @@ class CausalTask:
         """Nothing is read yet."""
         self._stage = stage
         self._around = surroundings
-        self._train: Rows
+        self._train: Rows | Crops
         self._tokenizer: PreTrainedTokenizerBase
 
     def read(self) -> Material:
@@ -50,6 +54,7 @@ class CausalTask:
         self._tokenizer = make_tokenizer(self._stage, lambda: texts.train, self._around)
         tell(f"tokenizer: {len(self._tokenizer):,} tokens")
         self._train = self._rows(texts.train, "data.train")
+        train = self._train
         if data.packing == "blocks" and len(self._train.stream) <= data.block_size:
             raise ValueInRecipeError(
                 "data.train",
@@ -60,16 +65,18 @@ class CausalTask:
             raise ValueInRecipeError(
                 "data.validation", "too little text to set a share aside; give a source, or 0 for no validation"
             )
-        tell(
-            f"rows: {len(self._train):,} of up to {data.block_size} tokens, {self._train.targets:,} tokens to predict "
-            "per epoch"
-        )
+        if isinstance(train, Crops):
+            tell(f"contexts: {len(train):,} of {data.block_size} tokens to draw from; an epoch is {train.end_to_end:,}")
+        else:
+            targets = f"{train.targets:,} tokens to predict per epoch"
+            tell(f"rows: {len(train):,} of up to {data.block_size} tokens, {targets}")
         return Material(
             tokenizer=self._tokenizer,
-            train=CausalLM(self._train),
+            train=CausalLM(train),
             validation=self._part(texts.validation, "validation"),
             test=self._part(texts.test, "test"),
             counts={"documents": {name: len(getattr(texts, name)) for name in ("train", "validation", "test")}},
+            plan=(lambda settings: CropPlan(train, settings, self._around.seed)) if isinstance(train, Crops) else None,
         )
 
     def check_model(self, model: "PreTrainedModel") -> None:
@@ -98,7 +105,7 @@ class CausalTask:
     def _part(self, documents: list[str], name: str) -> dict[str, CausalLM]:
         return {name: CausalLM(self._rows(documents, f"data.{name}"))} if documents else {}
 
-    def _rows(self, documents: list[str], key: str) -> Rows:
+    def _rows(self, documents: list[str], key: str) -> Rows | Crops:
         data, tell = self._stage.data, self._around.tell
         made_from = {"texts": hash_of_texts(documents), "tokenizer": hash_of_tokenizer(self._tokenizer)}
 
@@ -108,6 +115,8 @@ class CausalTask:
         kept = RowCache(self._around.cache / "rows", tell, "texts")
         table = kept.get(key, str(getattr(data, key.removeprefix("data."))), made_from, make)
         encoded = [ids.values.to_numpy() for ids in table["ids"]]
+        if data.packing == "crops":
+            return crops_of(encoded, data, key, tell)
         try:
             packed: Packed = make_rows(encoded, data.block_size, data.packing, data.too_long)
         except SourceError as error:
@@ -117,3 +126,23 @@ class CausalTask:
         if packed.dropped:
             tell(f"{key}: {packed.dropped:,} documents longer than block_size {data.block_size} were dropped")
         return packed.rows
+
+
+def crops_of(encoded: Sequence[NDArray[np.int32]], data: TextData, key: str, tell: Tell) -> Crops:
+    """Contexts of documents: of training documents every start is a row, of others the rows lie end to end.
+
+    Raises:
+        ValueInRecipeError: no document is long enough.
+    """
+    train = key == "data.train"
+    shortest = max(data.block_size, (data.min_tokens or 0) if train else 0)
+    crops = Crops(encoded, data.block_size, 1 if train else data.block_size, shortest)
+    if crops.left_out:
+        tell(f"{key}: {crops.left_out:,} documents of fewer than {shortest:,} tokens are left out")
+    if not len(crops):
+        raise ValueInRecipeError(
+            key,
+            f"no document has {shortest:,} tokens, which a context needs; give longer ones, or lower block_size or "
+            "min_tokens",
+        )
+    return crops

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from torch import nn
 
 from ..models.loading import Head
+from ..recipe.schema import Train
 from ..training.objective import Objective
+from ..training.plan import Plan
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -55,6 +57,7 @@ class Material:
         fields: fields of the model's configuration that the data decide, such as `num_labels`.
         counts: what was read, for `lmwb check`: for example {"documents": {"train": 80, "validation": 4}}.
         details: what else `lmwb check --json` tells.
+        plan: which rows each step sees, where that is not one pass over all of them after the other.
     """
 
     tokenizer: "PreTrainedTokenizerBase | None"
@@ -64,6 +67,13 @@ class Material:
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    plan: Callable[[Train], Plan] | None = None
+
+    def planned(self, settings: Train, seed: int) -> Plan:
+        """The steps of a training."""
+        if self.plan is not None:
+            return self.plan(settings)
+        return Plan.of(settings, len(self.train), seed, self.train.lengths)
 
 
 class Task(Protocol):

@@ -15,6 +15,13 @@ _WINDOW = 50
 """Steps whose rows are sorted by length together; order between and beyond them stays random."""
 
 
+def steps_of(settings: Train, rows: int) -> int:
+    """The steps that the settings ask for; one epoch of `rows` rows if they name neither epochs nor steps."""
+    per_epoch = math.ceil(rows / (settings.batch_size * settings.gradient_accumulation))
+    epochs = 1.0 if settings.epochs is None else settings.epochs
+    return settings.steps or max(1, round(epochs * per_epoch))
+
+
 class Plan:
     """The steps of a training.
 
@@ -47,9 +54,7 @@ class Plan:
     @classmethod
     def of(cls, settings: Train, rows: int, seed: int, lengths: NDArray[np.int64] | None = None) -> "Plan":
         """The plan that the settings ask for; one epoch if they name neither epochs nor steps."""
-        per_epoch = math.ceil(rows / (settings.batch_size * settings.gradient_accumulation))
-        epochs = 1.0 if settings.epochs is None else settings.epochs
-        total = settings.steps or max(1, round(epochs * per_epoch))
+        total = steps_of(settings, rows)
         bucketed = lengths if settings.bucketing else None
         return cls(rows, settings.batch_size, settings.gradient_accumulation, total, seed, bucketed)
 

@@ -14,6 +14,7 @@ from .base import NotEmpty, Positive, Share, Table, rule_broken
 
 Validation = NotEmpty | Share
 BlockSize = Annotated[int, Field(ge=2)]
+DocumentKind = Literal["file", "line", "paragraph", "article"]
 GlueTask = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
 
 
@@ -33,13 +34,17 @@ class TextData(Table):
     """A source that is only looked at after training."""
     text: NotEmpty = "text"
     """The column that holds the text, in tables."""
-    documents: Literal["file", "line", "paragraph"] = "paragraph"
-    """What one document is in a .txt file: the whole file, a line, or what blank lines separate."""
-    packing: Literal["blocks", "documents"] = "blocks"
+    documents: DocumentKind = "paragraph"
+    """What one document is in a .txt file: the whole file, a line, or what blank lines separate. `article`: what stands
+    between headings such as ` = Robert Boulter = `, as in WikiText; the rows of a table are lines then."""
+    packing: Literal["blocks", "documents", "crops"] = "blocks"
     """`blocks`: all documents in one stream, cut into blocks. `documents`: whole documents side by side in a block,
-    each seeing only itself, positions starting anew."""
+    each seeing only itself, positions starting anew. `crops`: contexts of one length drawn anew for every step, first a
+    document, then where in it to begin; validation and test read theirs end to end."""
     block_size: BlockSize = 128
     """Tokens per row."""
+    min_tokens: Positive | None = None
+    """With packing `crops`: training documents of fewer tokens are left out."""
     too_long: Literal["error", "drop", "split"] = "split"
     """With packing `documents`: what to do with a document longer than a block."""
     max_documents: Positive | None = None

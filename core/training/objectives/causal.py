@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...data.crops import Crops
 from ...data.rows import Rows
 from ..objective import IGNORE, Batch, PerplexityTally
 
@@ -16,29 +17,31 @@ from ..objective import IGNORE, Batch, PerplexityTally
 class CausalLM:
     """Cross-entropy of each token given those before it in its document, every token counting alike."""
 
-    def __init__(self, rows: Rows):
+    def __init__(self, rows: Rows | Crops):
         """The objective over rows of tokens."""
-        self._rows = rows
+        self.rows = rows
+        self._documents = rows.documents if isinstance(rows, Rows) else None
+        self._learned = rows.learned if isinstance(rows, Rows) else None
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each row."""
-        return self._rows.bounds[:, 1] - self._rows.bounds[:, 0]
+        return self.rows.lengths
 
     @property
     def fingerprint(self) -> str:
         """Changes when the rows do."""
-        return self._rows.fingerprint
+        return self.rows.fingerprint
 
     def collate(self, rows: Sequence[int], seed: int) -> Batch:  # noqa: ARG002 - nothing is random here
         """Inputs (batch, block) and targets shifted by one; short rows are padded at the end.
 
         Padding needs no mask: it comes after every token that counts, and its targets are ignored.
         """
-        pieces = [self._rows.tokens(row) for row in rows]
+        pieces = [self.rows.tokens(row) for row in rows]
         longest = max(len(piece) for piece in pieces) - 1
         ids = torch.zeros(len(pieces), longest, dtype=torch.long)
         targets = torch.full((len(pieces), longest), IGNORE, dtype=torch.long)
@@ -46,12 +49,12 @@ class CausalLM:
             tokens = torch.from_numpy(piece).long()
             ids[i, : len(piece) - 1] = tokens[:-1]
             targets[i, : len(piece) - 1] = tokens[1:]
-            if self._rows.learned is not None:
-                learned = torch.from_numpy(self._rows.learned[slice(*self._rows.bounds[row])])
+            if self._learned is not None and isinstance(self.rows, Rows):
+                learned = torch.from_numpy(self._learned[slice(*self.rows.bounds[row])])
                 targets[i, : len(piece) - 1][~learned[1:]] = IGNORE
         inputs = {"input_ids": ids}
-        if self._rows.documents is not None:
-            inputs["position_ids"] = self._keep_apart([self._rows.documents[row] for row in rows], targets)
+        if self._documents is not None:
+            inputs["position_ids"] = self._keep_apart([self._documents[row] for row in rows], targets)
         weight = int((targets != IGNORE).sum())
         return Batch(inputs, targets, weight, sum(len(piece) - 1 for piece in pieces))
 
