@@ -68,6 +68,11 @@ class Scores:
         self._predicted.append(predicted.astype(np.float64))
         self._true.append(true.astype(np.float64))
 
+    def merge(self, other: "Scores") -> None:
+        """Take another's scores too."""
+        self._predicted += other._predicted
+        self._true += other._true
+
     def pearson(self) -> float:
         """Linear correlation, in [-1, 1]."""
         return _correlation(np.concatenate(self._predicted), np.concatenate(self._true))

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..recipe.schema import Train
+from .distribution import ALONE, Team
+from .gradients import GradientSum
 from .method import Method, Steps
 from .objective import Batch, Objective
 from .optimizers import Group, make_optimizer, trainable, without
@@ -34,7 +36,7 @@ class Step:
         gradient_norm: scalar on the training device, before clipping.
         bad: scalar bool on the training device: loss or gradient was not finite and the weights were left alone.
         learning_rate: that the step was made with.
-        tokens: that the model read.
+        tokens: that the model read, in all processes.
         seconds: of wall time, data included.
         figures: what methods have to show of it, by the names of their curves; empty for steps that are not logged.
     """
@@ -61,10 +63,12 @@ class Loop:
         device: torch.device,
         groups: Sequence[Group] | None = None,
         methods: Sequence[Method] = (),
+        team: Team = ALONE,
     ):
         """Set up the optimiser over the groups, or else over all weights that are not frozen.
 
-        `model` must be on `device`; what the methods add, each in its turn, adds up.
+        `model` must be on `device`; what the methods add, each in its turn, adds up. Every process of the team has a
+        loop of its own and makes the same steps, whose rows they share.
         """
         self.model = model
         self.plan = plan
@@ -79,6 +83,9 @@ class Loop:
         self._device = device
         self._forward = cast("nn.Module", torch.compile(model)) if settings.compile else model
         self._weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        self._team = team
+        self._sum = GradientSum(self._weights, team) if team.size > 1 else None
+        self._penalised = any(type(method).penalty is not Method.penalty for method in methods)
         self._scaler = torch.amp.GradScaler(device.type) if settings.precision == "fp16" else None
 
     def steps(self, after: int = 0) -> Iterator[Step]:
@@ -87,38 +94,55 @@ class Loop:
             began = time.perf_counter()
             if not self.model.training:  # somebody has evaluated meanwhile; setting it walks through all modules
                 self.model.train()
-            seed_device(self._device, derived_seed(self.plan.seed, "dropout", number))
+            rank = self._team.rank
+            seed_device(self._device, derived_seed(self.plan.seed, "dropout", number, *([rank] if rank else [])))
             seed = derived_seed(self.plan.seed, "rows", number)
-            batches = [self._objective.collate(rows, seed) for rows in self._steps.micro_batches(number)]
+            batches = [self._objective.collate(rows, seed) for rows in self._team.share(self._rows(number))]
+            counts = (sum(batch.weight for batch in batches), sum(batch.tokens for batch in batches))
+            weight, tokens = self._team.total(*counts)
             for method in self._methods:
                 method.weigh(batches)
                 method.before_step(number)
-            loss = self._gradient(batches)
+            loss = self._gradient(batches, max(1, weight))
             rate = learning_rate(self._settings, number, self.plan.total)
             norm, bad = self._update(loss, rate)
             for method in self._methods:
                 method.after_step(number)
-            tokens = sum(batch.tokens for batch in batches)
             figures = self._figures(number)
             yield Step(number, loss, norm, bad, rate, tokens, time.perf_counter() - began, figures)
 
-    def _gradient(self, batches: list[Batch]) -> Tensor:
-        """Gradients of the mean loss over all predictions of the step; returns that mean."""
-        weight = max(1, sum(batch.weight for batch in batches))
+    def _rows(self, step: int) -> Sequence[Sequence[int]]:
+        """The micro-batches of a step in all processes; what methods choose, the first process's choose."""
+        chosen = self._steps.micro_batches(step)
+        return chosen if self._steps is self.plan else self._team.told(chosen)
+
+    def _gradient(self, batches: list[Batch], weight: int) -> Tensor:
+        """Gradients of the mean loss over all `weight` predictions of the step, and of penalties; returns their sum.
+
+        The batches are those of this process, and may be none; gradients and loss are those of all.
+        """
         total = torch.zeros((), device=self._device)
         for batch in batches:
             with autocast(self._device, self._settings.precision):
                 on_device = batch.to(self._device)
                 outputs = self._objective.forward(self._forward, on_device)
                 loss = self._objective.loss_sum(outputs, on_device) / weight
-            (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+            if self._sum is not None and batch is batches[-1] and not self._penalised:
+                self._sum.last_pass()
+            self._backward(loss)
             total += loss.detach()
         for method in self._methods:
             penalty = method.penalty()
             if penalty is not None:
-                (penalty if self._scaler is None else self._scaler.scale(penalty)).backward()
+                penalty = penalty / self._team.size  # each process adds its part
+                self._backward(penalty)
                 total += penalty.detach()
+        if self._sum is not None:
+            self._sum.finish(total)
         return total
+
+    def _backward(self, loss: Tensor) -> None:
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
     def _figures(self, step: int) -> dict[str, Tensor | float]:
         """What the methods have to show of a step."""

@@ -93,6 +93,11 @@ class Tally:
         self.loss_sum += loss_sum
         self.weight += batch.weight
 
+    def merge(self, other: "Tally") -> None:
+        """Count what another account of the same kind has counted; each kind that counts more must merge it too."""
+        self.loss_sum += other.loss_sum
+        self.weight += other.weight
+
     def figures(self) -> dict[str, float]:
         """What a reader wants to know; `loss` is always there."""
         return {"loss": self.loss_sum / self.weight if self.weight else math.nan}

@@ -72,6 +72,12 @@ class ChoiceTally(Tally):
         super().add(loss_sum, outputs, batch)
         self._right += int((outputs.argmax(-1) == batch.targets).sum())
 
+    def merge(self, other: Tally) -> None:
+        """Count what another has counted."""
+        assert isinstance(other, ChoiceTally)
+        super().merge(other)
+        self._right += other._right
+
     def figures(self) -> dict[str, float]:
         """Mean loss and the share of right answers."""
         found = super().figures()

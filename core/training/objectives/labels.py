@@ -99,6 +99,12 @@ class ClassTally(Tally):
         super().add(loss_sum, outputs, batch)
         self._confusion.add(outputs.argmax(-1).cpu().numpy(), batch.targets.cpu().numpy())
 
+    def merge(self, other: Tally) -> None:
+        """Count what another has counted."""
+        assert isinstance(other, ClassTally)
+        super().merge(other)
+        self._confusion.counts += other._confusion.counts
+
     def figures(self) -> dict[str, float]:
         """Mean loss and what the task asks for."""
         return super().figures() | {name: CLASS_FIGURES[name](self._confusion) for name in self._figures}
@@ -115,6 +121,12 @@ class ScoreTally(Tally):
         """Count a batch."""
         super().add(loss_sum, outputs, batch)
         self._scores.add(outputs.double().squeeze(-1).cpu().numpy(), batch.targets.cpu().numpy())
+
+    def merge(self, other: Tally) -> None:
+        """Take another's scores too."""
+        assert isinstance(other, ScoreTally)
+        super().merge(other)
+        self._scores.merge(other._scores)
 
     def figures(self) -> dict[str, float]:
         """Mean squared error, which is the loss, and correlations with the truth."""
