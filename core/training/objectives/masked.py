@@ -26,7 +26,7 @@ class MaskedLM:
         self._masker = masker
         self._pad = pad
         self.narrow = True
-        """Whether the head sees hidden tokens only, as one row; False keeps the rows apart for who looks into the head."""
+        """Whether the head sees hidden tokens only, as one row; False keeps the rows apart."""
 
     def __len__(self) -> int:
         return len(self._rows)
