@@ -30,7 +30,7 @@ def resolve(document: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> lis
         value = table.get(key)
         if not isinstance(value, str) or not value or value.startswith("smoke:"):
             continue
-        model = name == "models" or (name, key) == ("model", "from")
+        model = name == "models" or (name, key) in (("model", "from"), ("method", "teacher"))
         if model and value in earlier:
             continue
         if model and value in later:
@@ -140,6 +140,7 @@ _READERS: dict[tuple[str, str], Callable[[str, Path], tuple[str, str | None]]] =
     ("data", "predict"): _data,
     ("data", "source"): _data,
     ("model", "from"): _folder,
+    ("method", "teacher"): _folder,
     ("model", "embeddings"): _vectors,
     ("tokenizer", "from"): _folder,
     ("tokenizer", "special_tokens_from"): _folder,
