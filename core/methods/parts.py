@@ -57,7 +57,8 @@ def covers(module: str, name: str) -> bool:
 
 def owner_of(weight: str) -> str:
     """The layer that a weight belongs to: for one that a method added, the layer that it was added to."""
-    return re.split(r"\.(?:lora|bottleneck)\.", weight)[0] if ADDED.search(weight) else weight.rpartition(".")[0]
+    owner = re.split(r"\.(?:lora|bottleneck|parametrizations)\.", weight)[0]
+    return weight.rpartition(".")[0] if owner == weight else owner
 
 
 def batch_norms(model: nn.Module) -> "Iterator[tuple[str, nn.Module]]":

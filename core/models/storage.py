@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | None", folder: Path) -> None:
-    """Write both: the model in `save_pretrained` layout, or, if it is adapted, what its base does not have."""
+    """Write both: the model in `save_pretrained` layout, or, if it is adapted, what its base does not have.
+
+    Masks are written as what they leave in evaluation.
+    """
+    from ..methods import pruning
     from ..methods import storage as methods
 
     if methods.is_small(model):
@@ -20,7 +24,7 @@ def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | N
         if model.can_generate():
             model.generation_config.save_pretrained(folder)
     else:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=pruning.plain_state(model))
         methods.note_bottlenecks(model, folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
@@ -30,6 +34,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     """Give a model the weights that `save_model` wrote; it must be built alike."""
     from safetensors.torch import load_file
 
+    from ..methods import pruning
     from ..methods import storage as methods
 
     if methods.is_small(model):
@@ -37,7 +42,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         return
     files = sorted(folder.glob("model*.safetensors"))
     weights = {name: weight for file in files for name, weight in load_file(file).items()}
-    missing, unexpected = model.load_state_dict(weights, strict=False)
+    missing, unexpected = model.load_state_dict(pruning.as_masked(model, weights), strict=False)
     tied = _tied(model)
     lost = [name for name in missing if name not in tied]
     if lost or unexpected or not files:
