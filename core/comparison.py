@@ -7,7 +7,7 @@ import math
 import statistics
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import RecipeError, UsageError, ValueInRecipeError
@@ -37,8 +37,10 @@ class Outcome:
         stage: its name.
         missing: why there are no results; None if there are.
         figures: its results by full name, such as ``test/accuracy``.
-        costs: parameters, trained, seconds, seconds_per_step, peak_bytes, as far as they are known.
+        costs: parameters, trained, seconds, seconds_per_step, peak_bytes, as far as they are known; of pruned models
+            `kept`, the share of weights that was kept of those that might have gone.
         model: what a stage that evaluates calls the model; empty for a stage that trains.
+        way: the label without swept values; foreign text.
     """
 
     label: str
@@ -49,6 +51,7 @@ class Outcome:
     figures: Mapping[str, float]
     costs: Cost
     model: str = ""
+    way: str = ""
 
 
 @dataclass(frozen=True)
@@ -247,7 +250,11 @@ def _outcomes(history: History, run: Run, title: str, stages: Sequence[str] | No
         for model in named.get(stage.name, ()) if stage.kind == "evaluate" else ("",):
             group = {"test": stage.summary.get(f"test/{model}")} if model else stage.summary
             label = "\0".join((title, stage.name, model, values))  # taken apart once it is known what tells them apart
-            costs = {key: float(stage.summary[key]) for key in _COSTS if _is_number(stage.summary.get(key))}
+            costs = {
+                key.rpartition("/")[2]: float(stage.summary[key])
+                for key in _COSTS
+                if _is_number(stage.summary.get(key))
+            }
             found.append(Outcome(label, seed, run.uid, stage.name, missing, _figures(group), costs, model))
     return found
 
@@ -257,9 +264,17 @@ def _named(outcomes: Sequence[Outcome]) -> list[Outcome]:
     parts = [outcome.label.split("\0") for outcome in outcomes]
     told = [at for at in range(4) if len({part[at] for part in parts}) > 1] or [1]
     return [
-        Outcome(" · ".join(part[at] for at in told if part[at]), *list(vars(outcome).values())[1:])
+        replace(outcome, label=_joined(part, told), way=_joined(part, [at for at in told if at != _VALUES]))
         for outcome, part in zip(outcomes, parts, strict=True)
     ]
+
+
+_VALUES = 3
+"""Where swept values stand in an unfinished label."""
+
+
+def _joined(parts: Sequence[str], places: Sequence[int]) -> str:
+    return " · ".join(parts[at] for at in places if parts[at])
 
 
 def _why(run: Run) -> str:
@@ -280,7 +295,7 @@ def _figures(summary: Mapping[str, Any]) -> dict[str, float]:
 
 _PARTS = ("test", "validation")
 """What a model is measured on, the one that says most first."""
-_COSTS = ("parameters", "trained", "seconds", "seconds_per_step", "peak_bytes")
+_COSTS = ("parameters", "trained", "seconds", "seconds_per_step", "peak_bytes", "pruning/kept")
 
 
 def _is_number(value: Any) -> bool:
@@ -361,8 +376,8 @@ def _deviation(values: Sequence[float]) -> float | None:
 
 
 def _mean_costs(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    found = {key: [each.costs[key] for each in outcomes if key in each.costs] for key in _COSTS}
-    return {key: statistics.fmean(values) for key, values in found.items() if values}
+    names = dict.fromkeys(key for each in outcomes for key in each.costs)
+    return {key: statistics.fmean(each.costs[key] for each in outcomes if key in each.costs) for key in names}
 
 
 def _flat(table: Any, above: str = "") -> Iterable[tuple[str, Any]]:

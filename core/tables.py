@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .comparison import Comparison, Difference, Row
@@ -11,7 +12,7 @@ from .text import json_text
 COLUMNS = (
     *("label", "n", "seeds", "values", "mean", "deviation", "best"),
     *("difference", "low", "high", "p", "pairs"),
-    *("parameters", "trained", "trained_percent", "seconds", "seconds_per_step", "peak_bytes", "missing"),
+    *("parameters", "trained", "trained_percent", "seconds", "seconds_per_step", "peak_bytes", "kept", "missing"),
 )
 """Of CSV; JSON has them as the keys of a row."""
 
@@ -44,21 +45,11 @@ def as_csv(comparison: Comparison) -> str:
 
 def as_markdown(comparison: Comparison) -> str:
     """A table with its explanation below."""
-    head = [
-        "",
-        "n",
-        comparison.metric,
-        "best",
-        f"difference to {comparison.baseline}",
-        "p",
-        "trained",
-        "s/step",
-        "time",
-    ]
-    head += ["memory"]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for row in comparison.rows:
-        lines.append([row.label, str(row.n), *score_cells(row), *cost_cells(row)])
+    scores = ["", "n", comparison.metric, "best", f"difference to {comparison.baseline}", "p"]
+    costs = cost_columns(comparison)
+    lines = [[*scores, *(name for name, _ in costs)], ["---", *["---:"] * (len(scores) + len(costs) - 1)]]
+    for number, row in enumerate(comparison.rows):
+        lines.append([row.label, str(row.n), *score_cells(row), *(cells[number] for _, cells in costs)])
     table = "\n".join("| " + " | ".join(_escaped(cell) for cell in cells) + " |" for cells in lines)
     return table + "\n\n" + "\n".join(explanation(comparison)) + "\n"
 
@@ -68,17 +59,10 @@ def score_cells(row: Row) -> list[str]:
     return [mean_text(row), number(row.best), _difference(row.difference), _p(row.difference)]
 
 
-def cost_cells(row: Row) -> list[str]:
-    """Weights trained, seconds per step, time, and peak memory."""
-    costs = row.costs
-    trained, parameters = costs.get("trained"), costs.get("parameters")
-    share = f" ({100 * trained / parameters:.3g} %)" if trained is not None and parameters else ""
-    return [
-        "–" if trained is None else f"{trained:,.0f}{share}",
-        "–" if "seconds_per_step" not in costs else f"{costs['seconds_per_step']:.3g}",
-        "–" if "seconds" not in costs else _duration(costs["seconds"]),
-        "–" if "peak_bytes" not in costs else f"{costs['peak_bytes'] / 1e6:,.0f} MB",
-    ]
+def cost_columns(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """Heads and cells: weights trained, seconds per step, time, peak memory, and, if any were pruned, weights kept."""
+    columns = {name: [cell(row) for row in comparison.rows] for name, cell in _COST_CELLS.items()}
+    return [(name, cells) for name, cells in columns.items() if name != "kept" or any(cell != "–" for cell in cells)]
 
 
 def mean_text(row: Row) -> str:
@@ -149,10 +133,29 @@ def _p(difference: Difference | None) -> str:
     return f"{difference.p:.3f}" if difference.p >= 0.001 else "<.001"
 
 
+def _trained(row: Row) -> str:
+    trained, parameters = row.costs.get("trained"), row.costs.get("parameters")
+    share = f" ({100 * trained / parameters:.3g} %)" if trained is not None and parameters else ""
+    return "–" if trained is None else f"{trained:,.0f}{share}"
+
+
+def _cost(key: str, form: Callable[[float], str]) -> Callable[[Row], str]:
+    return lambda row: form(row.costs[key]) if key in row.costs else "–"
+
+
 def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+_COST_CELLS: Mapping[str, Callable[[Row], str]] = {
+    "trained": _trained,
+    "s/step": _cost("seconds_per_step", lambda value: f"{value:.3g}"),
+    "time": _cost("seconds", _duration),
+    "memory": _cost("peak_bytes", lambda value: f"{value / 1e6:,.0f} MB"),
+    "kept": _cost("kept", lambda value: f"{100 * value:.3g} %"),
+}
 
 
 def _row_facts(row: Row) -> dict[str, Any]:
@@ -177,6 +180,7 @@ def _row_facts(row: Row) -> dict[str, Any]:
         "seconds": costs.get("seconds"),
         "seconds_per_step": costs.get("seconds_per_step"),
         "peak_bytes": costs.get("peak_bytes"),
+        "kept": costs.get("kept"),
         "missing": list(row.missing),
     }
 

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from typing import cast
 
+import numpy as np
 import pytest
 from experiments import make_experiment
 from lmwb.core import figures
-from lmwb.core.comparison import compare, outcomes_of
+from lmwb.core.comparison import Outcome, compare, outcomes_of
+from lmwb.core.figures.sparsity import kept_weights
+from lmwb.core.history.queries import History
 from lmwb.core.home import Home
 from PIL import Image
 from small_history import reading
@@ -70,3 +74,31 @@ def test_another_process_draws_the_same_svg(drawn, tmp_path):
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert (tmp_path / "here.svg").read_bytes() == (tmp_path / "there.svg").read_bytes()
+
+
+def test_what_pruning_costs_is_drawn_against_what_is_kept_a_line_for_each_way() -> None:
+    def outcome(way: str, kept: float | None, seed: int, value: float) -> Outcome:
+        label = way if kept is None else f"{way} · keep={kept}"
+        costs = {} if kept is None else {"kept": kept}
+        return Outcome(label, seed, f"{label}-{seed}", "train", None, {"test/accuracy": value}, costs, way=way)
+
+    made = [
+        outcome(way, kept, seed, level + kept / 5 + seed / 100)
+        for way, level in (("magnitude", 0.5), ("soft", 0.6))
+        for kept in (0.03, 0.1, 0.5)
+        for seed in (0, 1)
+    ]
+    comparison = compare([outcome("dense", None, 0, 0.86), *made], "test/accuracy")
+    figure = kept_weights(cast("History", None), comparison)
+    assert figure is not None
+    (axes,) = figure.axes
+    drawn = {str(lines.get_label()): lines.lines[0] for lines in axes.containers}
+    assert set(drawn) == {"magnitude", "soft"}
+    assert all(list(line.get_xdata()) == [3.0, 10.0, 50.0] for line in drawn.values())
+    assert np.allclose(drawn["soft"].get_ydata(), [0.611, 0.625, 0.705])
+    assert axes.get_legend_handles_labels()[1] == ["dense", "magnitude", "soft"]
+
+
+def test_what_was_not_pruned_has_no_picture_of_it() -> None:
+    outcomes = [Outcome("full", 0, "a-1", "train", None, {"test/accuracy": 0.8}, {})]
+    assert kept_weights(cast("History", None), compare(outcomes, "test/accuracy")) is None

@@ -23,7 +23,7 @@ class Compared:
     Attributes:
         comparison: the table.
         metrics: full names of what could be compared instead.
-        cells: the table's texts by row: mean, best, difference, p, trained, seconds per step, time, memory.
+        cells: the texts of the scores by row: mean, best, difference, p.
         notes: what the table means, in sentences; foreign text.
         curve: which metric the curves show, such as ``validation/accuracy``.
         curves: the points of each finished or running stage, by the label of its row.
@@ -62,7 +62,7 @@ def read_comparison(home: Home, run_ids: Sequence[int], metric: str | None, base
     return Compared(
         comparison,
         tuple(dict.fromkeys(name for outcome in outcomes for name in outcome.figures)),
-        tuple((*tables.score_cells(row), *tables.cost_cells(row)) for row in comparison.rows),
+        tuple(tuple(tables.score_cells(row)) for row in comparison.rows),
         tuple(tables.explanation(comparison)),
         curve,
         curves,

@@ -121,8 +121,9 @@ def print_comparison(table: "Comparison") -> None:
     head = ("", "n", table.metric, "best", "difference [95 %]", "p")
     print_table(head, rows, right=(1, 2, 3, 4, 5))
     print()
-    rows = [(row.label, *tables.cost_cells(row)) for row in table.rows]
-    print_table(("", "trained", "s/step", "time", "memory"), rows, right=(1, 2, 3, 4))
+    costs = tables.cost_columns(table)
+    rows = [(row.label, *(cells[number] for _, cells in costs)) for number, row in enumerate(table.rows)]
+    print_table(("", *(name for name, _ in costs)), rows, right=range(1, len(costs) + 1))
     print()
     if any(row.difference for row in table.rows):
         print(printable(f"Differences are to {table.baseline}."))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from ...core.tables import cost_columns
 from ...core.text import printable
 from .bars import Bar, beside, draw_bars, quantity
 from .chart import Grid, Part, blank, marker, series_part
@@ -20,7 +21,6 @@ SIDE_BY_SIDE = 72
 
 _GAP = 2
 _LEAST_NAME = 10
-_COSTS = ("trained", "s/step", "time", "memory")
 
 
 def tables(compared: "Compared", width: int) -> list[Grid]:
@@ -73,7 +73,7 @@ def _columns(compared: "Compared") -> tuple[list[_Column], list[_Column]]:
     """Heads and cells of scores and costs; columns without content are left out."""
     comparison = compared.comparison
     counts = ["one seed" if row.n == 1 else str(row.n) for row in comparison.rows]
-    mean, best, difference, p, *costs = ([cells[at] for cells in compared.cells] for at in range(8))
+    mean, best, difference, p = ([cells[at] for cells in compared.cells] for at in range(4))
     told = [
         "baseline" if row.label == comparison.baseline else cell
         for row, cell in zip(comparison.rows, difference, strict=True)
@@ -81,7 +81,7 @@ def _columns(compared: "Compared") -> tuple[list[_Column], list[_Column]]:
     scores = [(comparison.metric, mean), ("n", counts), ("best", best), ("difference [95 %]", told), ("p", p)]
     if len(comparison.rows) == 1:
         scores = scores[:3]
-    return [column for column in scores if any(column[1])], list(zip(_COSTS, costs, strict=True))
+    return [column for column in scores if any(column[1])], [*cost_columns(comparison)]
 
 
 def _width(columns: Sequence[_Column]) -> int:
