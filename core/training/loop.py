@@ -88,6 +88,10 @@ class Loop:
         self._penalised = any(type(method).penalty is not Method.penalty for method in methods)
         self._scaler = torch.amp.GradScaler(device.type) if settings.precision == "fp16" else None
 
+    def equalise(self) -> None:
+        """Give every process the model of the first, and what its methods train besides."""
+        self._team.spread([*self.model.state_dict().values(), *self._weights])
+
     def steps(self, after: int = 0) -> Iterator[Step]:
         """Make the steps that follow step `after`, one at a time."""
         for number in range(after + 1, self.plan.total + 1):
@@ -101,7 +105,7 @@ class Loop:
             counts = (sum(batch.weight for batch in batches), sum(batch.tokens for batch in batches))
             weight, tokens = self._team.total(*counts)
             for method in self._methods:
-                method.weigh(batches)
+                method.weigh(batches, self._team)
                 method.before_step(number)
             loss = self._gradient(batches, max(1, weight))
             rate = learning_rate(self._settings, number, self.plan.total)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from .distribution import Team
 from .objective import Batch, Objective
 from .optimizers import Group
 
@@ -50,8 +51,11 @@ class Method:
         """The rows to train on, chosen from those planned."""
         return steps
 
-    def weigh(self, batches: Sequence[Batch]) -> None:
-        """The micro-batches of the step about to be made, on the CPU: what losses of its own are to be divided by."""
+    def weigh(self, batches: Sequence[Batch], team: Team) -> None:
+        """The micro-batches of the step about to be made, on the CPU: what losses of its own are to be divided by.
+
+        They are those of this process, and may be none; the team adds up.
+        """
 
     def before_step(self, step: int) -> None:
         """An optimiser step, numbered from 1, is about to be made."""

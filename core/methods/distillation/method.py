@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from ...errors import TrainingError, ValueInRecipeError
 from ...models.identity import identity_of
 from ...recipe.schema.distilling import Distillation
+from ...training.distribution import Team
 from ...training.method import Method
 from ...training.objective import Batch, Objective
 from ...training.objectives.causal import CausalLM
@@ -40,27 +42,35 @@ def distillation(number: int, settings: Distillation, place: Place) -> Method:
         teacher = remember(teacher, identity, kind, top, f"{key}.cache", place)
     elif issubclass(kind, LANGUAGE_MODELS):
         _tell_memory(settings, place)
-    return _Distillation(settings, kind, teacher, identity)
+    return _Distillation(settings, kind, teacher, identity, place.device)
 
 
 class _Distillation(Method):
     name = "distillation"
 
-    def __init__(self, settings: Distillation, kind: type[Objective], teacher: Teacher | Remembered, identity: str):
+    def __init__(
+        self,
+        settings: Distillation,
+        kind: type[Objective],
+        teacher: Teacher | Remembered,
+        identity: str,
+        device: torch.device,
+    ):
         self._settings = settings
         self._kind = kind
         self._teacher = teacher
         self._identity = identity
+        self._device = device
         self._distilled: Distilled
 
     def objective(self, objective: Objective) -> Objective:
         """The objective with the teacher beside it."""
-        self._distilled = Distilled(objective, self._kind, self._teacher, self._settings)
+        self._distilled = Distilled(objective, self._kind, self._teacher, self._settings, self._device)
         return self._distilled
 
-    def weigh(self, batches: Sequence[Batch]) -> None:
+    def weigh(self, batches: Sequence[Batch], team: Team) -> None:
         """What the parts of the loss are means over."""
-        self._distilled.weigh(batches)
+        self._distilled.weigh(batches, team)
 
     def figures(self) -> Mapping[str, Any]:
         """Each part of the loss, before it is weighted."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...recipe.schema.distilling import Distillation
+from ...training.distribution import ALONE, Team
 from ...training.objective import IGNORE, Batch, Objective, Tally
 from ...training.objectives.masked import PLACES, MaskedLM
 from .losses import Few, cosine_loss, logit_losses
@@ -36,7 +37,12 @@ class Distilled:
     """
 
     def __init__(
-        self, objective: Objective, kind: type[Objective], teacher: Teacher | Remembered, settings: Distillation
+        self,
+        objective: Objective,
+        kind: type[Objective],
+        teacher: Teacher | Remembered,
+        settings: Distillation,
+        device: torch.device,
     ):
         """`kind` is the objective's, should another method have put something around it."""
         self._objective = objective
@@ -45,6 +51,8 @@ class Distilled:
         self._of_tokens = issubclass(kind, LANGUAGE_MODELS)
         self._masked = issubclass(kind, MaskedLM)
         self._kind = kind
+        self._device = device
+        self._team = ALONE
         self._said: _Said | None = None
         self._shares: dict[str, float] = {}
         self._sums: dict[str, Tensor] = {}
@@ -85,18 +93,18 @@ class Distilled:
             targets = targets[extra[COMPARED]]
         return replace(batch, inputs={**batch.inputs, **extra}, targets=targets)
 
-    def weigh(self, batches: Sequence[Batch]) -> None:
-        """Count what each part of the coming step's loss is a mean over."""
-        self._counts = {
-            "hard": sum(batch.weight for batch in batches),
-            "soft": sum(len(batch.inputs.get(COMPARED, batch.inputs[ROWS])) for batch in batches),
-            "cosine": sum(len(batch.inputs.get(ATTENDED, ())) for batch in batches),
-        }
-        self._counts["mse"] = self._counts["soft"]
+    def weigh(self, batches: Sequence[Batch], team: Team) -> None:
+        """Count what each part of the coming step's loss is a mean over, in all processes."""
+        hard, compared, read = team.total(
+            sum(batch.weight for batch in batches),
+            sum(len(batch.inputs.get(COMPARED, batch.inputs[ROWS])) for batch in batches),
+            sum(len(batch.inputs.get(ATTENDED, ())) for batch in batches),
+        )
+        self._team = team
+        self._counts = {"soft": compared, "mse": compared, "hard": hard, "cosine": read}
         # the loop divides all by the predictions
-        whole = max(1, self._counts["hard"])
-        self._shares = {name: whole / max(1, count) for name, count in self._counts.items()}
-        self._sums = {}
+        self._shares = {name: max(1, hard) / max(1, count) for name, count in self._counts.items()}
+        self._sums = dict.fromkeys(self._counts, torch.zeros(()))
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """The student's logits, (places compared, vocabulary) or (rows, labels), once the teacher was asked."""
@@ -140,14 +148,14 @@ class Distilled:
 
     def figures(self) -> Mapping[str, Tensor]:
         """The parts of the last step's loss that have a weight, each as it is before it is weighted."""
-        return {
-            name: value / max(1, self._counts[name])
-            for name, value in self._sums.items()
-            if getattr(self._settings, name)
-        }
+        sums = torch.stack([value.to(self._device) for value in self._sums.values()])
+        if self._team.size > 1:
+            self._team.add_up(sums).wait()
+        means = zip(self._sums, sums, strict=True)
+        return {n: value / max(1, self._counts[n]) for n, value in means if getattr(self._settings, n)}
 
     def _add(self, name: str, value: Tensor) -> None:
-        self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._sums[name] = self._sums[name].to(value) + value
 
     def _targets(self, batch: Batch) -> Tensor:
         """The targets of all places of the flattened batch."""
