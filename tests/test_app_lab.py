@@ -1,15 +1,18 @@
 """The lab, driven by keys, with a toy language behind it."""
 
+import asyncio
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from driving import home_screen, press, settle, shown
 from lmwb.core.decoding.client import ServiceDied
 from lmwb.core.home import Home
 from lmwb.tui.app import LmwbApp
+from lmwb.tui.lab import Branch, Opening
 from lmwb.tui.screens.home import HomeScreen
 from lmwb.tui.screens.lab import LabScreen
 from lmwb.tui.widgets.entry import Entry
@@ -18,6 +21,7 @@ from make_history import HistoryMaker, Sketch
 from textual.pilot import Pilot
 from toy_models import ToyModels
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 SIZES = [(80, 24), (120, 36), (200, 50)]
 
 
@@ -28,6 +32,49 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         maker.add(Sketch("done", 80, 80))
         maker.add(Sketch("live", 80, 40, None, alive=True))
         yield maker.home
+
+
+@pytest.fixture(autouse=True, scope="module")
+def at_once() -> Iterator[None]:
+    """Textual's pilot waits after each key until the processor rests; `settle` knows when everything is done."""
+
+    async def go_on(*_: object) -> None:
+        await asyncio.sleep(0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textual.app.wait_for_idle", go_on)
+        patch.setattr("textual.pilot.wait_for_idle", go_on)
+        yield
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pilot(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pilot[None]]:
+    """One app without runs; every test that needs no other opens a lab of its own in it."""
+    app = LmwbApp(Home(tmp_path_factory.mktemp("empty")))
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await settle(pilot)
+        yield pilot
+
+
+@asynccontextmanager
+async def opened(
+    pilot: Pilot[None], models: ToyModels, size: tuple[int, int] = (120, 36), opening: Opening | None = None
+) -> AsyncIterator[LabScreen]:
+    """A lab in the shared app; nothing is left of it afterwards."""
+    app = pilot.app
+    assert isinstance(app, LmwbApp)
+    app._models = models
+    app.clear_notifications()
+    await resize(pilot, size)
+    lab = LabScreen(opening or Opening())
+    app.push_screen(lab)
+    await settle(pilot)
+    try:
+        yield lab
+    finally:
+        while len(app.screen_stack) > 1:
+            await app.pop_screen()
+        await settle(pilot)
 
 
 @asynccontextmanager
@@ -42,17 +89,34 @@ async def lab(home: Home, models: ToyModels, size=(120, 36), *keys: str) -> Asyn
 
 
 @asynccontextmanager
-async def speaking(tmp_path: Path, models: ToyModels, size=(120, 36)) -> AsyncIterator[Pilot[None]]:
+async def speaking(
+    pilot: Pilot[None], models: ToyModels, size: tuple[int, int] = (120, 36)
+) -> AsyncIterator[LabScreen]:
     """The lab after a model has said something."""
-    async with lab(Home(tmp_path), models, size) as pilot:
-        await pilot.press("M", *"toy", "enter", "e", *typed("the cat"), "enter")
-        await settle(pilot)
-        yield pilot
+    async with opened(pilot, models, size, Opening("toy", Branch("the cat"))) as lab:
+        await press(pilot, "enter")
+        yield lab
 
 
-def typed(text: str) -> list[str]:
-    """Keys that type a text."""
-    return ["space" if character == " " else character for character in text]
+async def resize(pilot: Pilot[None], size: tuple[int, int]) -> None:
+    """Another terminal; Textual waits a moment for yet another."""
+    if pilot.app.size != size:
+        await pilot.resize_terminal(*size)
+        while pilot.app.screen.size != size:
+            await asyncio.sleep(0.001)
+
+
+async def turns(pilot: Pilot[None]) -> None:
+    """Let messages be handled while a question stays open."""
+    for _ in range(5):
+        await pilot.pause()
+
+
+async def enter(pilot: Pilot[None], key: str, text: str) -> None:
+    """Press a key that opens a line, put a text in the place of what stands there, and send it."""
+    await press(pilot, key)
+    pilot.app.screen.query_one(Entry).value = text
+    await press(pilot, "enter")
 
 
 def screen(pilot: Pilot[None]) -> LabScreen:
@@ -80,12 +144,12 @@ async def test_a_sample_is_shown_as_it_was_recorded_before_any_model_is_loaded(h
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await settle(pilot)
         await pilot.press("l")
-        await pilot.pause()
+        await turns(pilot)
         assert "loading …" in shown(pilot)
         assert "recorded at step 40" in shown(pilot)
         assert "The with statement" in shown(pilot)
         await pilot.press("enter")
-        await pilot.pause()
+        await turns(pilot)
         assert "The model is still being loaded." in shown(pilot)
         models.loading.set()
         await settle(pilot)
@@ -130,15 +194,15 @@ async def test_a_recorded_sample_is_said_anew_from_exactly_what_was_given(home: 
         assert "prompt The with statement" in shown(pilot)
 
 
-async def test_without_any_model_the_lab_says_how_to_name_one(tmp_path: Path) -> None:
-    async with lab(Home(tmp_path), ToyModels()) as pilot:
+async def test_without_any_model_the_lab_says_how_to_name_one(pilot: Pilot[None]) -> None:
+    async with opened(pilot, ToyModels()):
         assert "No model yet: M names one." in shown(pilot)
         await press(pilot, "enter", "b", "a", "o", "comma", "2", "right", "down", "3", "left", "4", "x", "backspace")
 
 
-async def test_a_model_that_does_not_exist_is_told_where_its_words_would_be(tmp_path: Path) -> None:
-    async with lab(Home(tmp_path), ToyModels()) as pilot:
-        await press(pilot, "M", *"nobody", "enter")
+async def test_a_model_that_does_not_exist_is_told_where_its_words_would_be(pilot: Pilot[None]) -> None:
+    async with opened(pilot, ToyModels()):
+        await enter(pilot, "M", "nobody")
         assert "there is no run 'nobody'" in shown(pilot)
 
 
@@ -146,8 +210,8 @@ async def test_a_model_that_does_not_exist_is_told_where_its_words_would_be(tmp_
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_text_inspector_tree_and_steps_are_there_at_every_size(tmp_path: Path, size: tuple[int, int]) -> None:
-    async with speaking(tmp_path, ToyModels(), size) as pilot:
+async def test_text_inspector_tree_and_steps_are_there_at_every_size(pilot: Pilot[None], size: tuple[int, int]) -> None:
+    async with speaking(pilot, ToyModels(), size):
         assert "1 of 5" in shown(pilot)
         assert texts(pilot)[0].split("\n")[0][:20] in shown(pilot)
         assert "rank 1" in shown(pilot)
@@ -158,10 +222,10 @@ async def test_text_inspector_tree_and_steps_are_there_at_every_size(tmp_path: P
         assert "$ lmwb generate toy 'the cat'" in shown(pilot)
 
 
-async def test_settings_are_changed_with_arrow_keys_and_used(tmp_path: Path) -> None:
+async def test_settings_are_changed_with_arrow_keys_and_used(pilot: Pilot[None]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models) as pilot:
-        await press(pilot, "s", "right", "down", "down", "right", "down", "right", "right", "up")
+    async with speaking(pilot, models):
+        await press(pilot, "s", "right", "down", "down", "right", "down", *["right"] * 3, *["up"] * 3)
         assert "settings changed: r speaks" in shown(pilot)
         assert "$ lmwb generate --beams 3 --tokens 24 --block trigrams toy 'the cat'" in shown(pilot)
         await press(pilot, "enter")
@@ -173,8 +237,8 @@ async def test_settings_are_changed_with_arrow_keys_and_used(tmp_path: Path) -> 
         assert "1 of 3" in shown(pilot)
 
 
-async def test_the_best_texts_take_turns_and_the_tree_follows(tmp_path: Path) -> None:
-    async with speaking(tmp_path, ToyModels()) as pilot:
+async def test_the_best_texts_take_turns_and_the_tree_follows(pilot: Pilot[None]) -> None:
+    async with speaking(pilot, ToyModels()):
         await press(pilot, "full_stop")
         assert "2 of 5" in shown(pilot)
         assert "candidate 2 of 10" in shown(pilot)
@@ -182,26 +246,30 @@ async def test_the_best_texts_take_turns_and_the_tree_follows(tmp_path: Path) ->
         assert "5 of 5" in shown(pilot)
 
 
-async def test_steps_are_counted_while_it_speaks_and_it_can_be_stopped(tmp_path: Path) -> None:
+async def test_steps_are_counted_while_it_speaks_and_it_can_be_stopped(pilot: Pilot[None]) -> None:
     models = ToyModels()
     models.gate.clear()
-    async with lab(Home(tmp_path), models) as pilot:
-        await press(pilot, "M", *"toy", "enter", "e", *typed("the"))
+    async with opened(pilot, models):
+        await enter(pilot, "M", "toy")
+        await press(pilot, "e", *"the")
         await pilot.press("enter")
-        await pilot.pause()
+        await turns(pilot)
         assert "step 1 of 32" in shown(pilot)
         await press(pilot, "x")
         assert models.cancelled == 1
         assert "step 1" not in shown(pilot)
 
 
-async def test_a_new_question_takes_the_place_of_the_one_under_way(tmp_path: Path) -> None:
+async def test_a_new_question_takes_the_place_of_the_one_under_way(pilot: Pilot[None]) -> None:
     models = ToyModels()
     models.gate.clear()
-    async with lab(Home(tmp_path), models) as pilot:
-        await press(pilot, "M", *"toy", "enter", "e", *typed("the"))
-        await pilot.press("enter", "r")
-        await pilot.pause()
+    async with opened(pilot, models):
+        await enter(pilot, "M", "toy")
+        await press(pilot, "e", *"the")
+        await pilot.press("enter")
+        await turns(pilot)
+        await pilot.press("r")
+        await turns(pilot)
         models.gate.set()
         await settle(pilot)
         assert models.cancelled == 1
@@ -209,9 +277,9 @@ async def test_a_new_question_takes_the_place_of_the_one_under_way(tmp_path: Pat
         assert "1 of 5" in shown(pilot)
 
 
-async def test_the_death_of_the_service_is_a_sentence_and_the_next_question_works(tmp_path: Path) -> None:
+async def test_the_death_of_the_service_is_a_sentence_and_the_next_question_works(pilot: Pilot[None]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models) as pilot:
+    async with speaking(pilot, models):
         models.troubles.append(ServiceDied("The model service is gone: it was killed by SIGKILL (out of memory?)."))
         await press(pilot, "r")
         assert "The model service is gone: it was killed by SIGKILL" in shown(pilot)
@@ -220,9 +288,9 @@ async def test_the_death_of_the_service_is_a_sentence_and_the_next_question_work
         assert "1 of 5" in shown(pilot)
 
 
-async def test_the_prompt_is_edited_and_line_breaks_have_a_sign(tmp_path: Path) -> None:
+async def test_the_prompt_is_edited_and_line_breaks_have_a_sign(pilot: Pilot[None]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models) as pilot:
+    async with speaking(pilot, models):
         await press(pilot, "e")
         screen(pilot).query_one(Entry).insert_text_at_cursor("\nx")
         await press(pilot, "enter")
@@ -232,13 +300,14 @@ async def test_the_prompt_is_edited_and_line_breaks_have_a_sign(tmp_path: Path) 
         assert len(asked(models)) == 2
 
 
-async def test_a_given_text_is_coloured_by_what_the_model_thinks_of_it(tmp_path: Path) -> None:
+async def test_a_given_text_is_coloured_by_what_the_model_thinks_of_it(pilot: Pilot[None]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models) as pilot:
+    async with speaking(pilot, models):
         await press(pilot, "t")
         assert asked(models, "score") == [("score", "toy", "the cat", None)]
         assert "2 tokens" in shown(pilot)
-        assert "the prompt, scored" in shown(pilot)
+        assert "surprisal 16+" in shown(pilot)
+        assert "$ lmwb score toy 'the cat'" in shown(pilot)
         assert texts(pilot) == ["the cat"]
         assert "No tree" in shown(pilot)
 
@@ -246,9 +315,9 @@ async def test_a_given_text_is_coloured_by_what_the_model_thinks_of_it(tmp_path:
 # -- branches -----------------------------------------------------------------------------------------
 
 
-async def test_one_goes_on_from_a_dropped_candidate_and_comes_back(tmp_path: Path) -> None:
+async def test_one_goes_on_from_a_dropped_candidate_and_comes_back(pilot: Pilot[None]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models) as pilot:
+    async with speaking(pilot, models):
         before = texts(pilot)
         generation = screen(pilot)._session.branch.said[0].generation
         assert generation is not None
@@ -269,9 +338,9 @@ async def test_one_goes_on_from_a_dropped_candidate_and_comes_back(tmp_path: Pat
         assert "This is the first branch." in shown(pilot)
 
 
-async def test_one_goes_on_with_an_alternative(tmp_path: Path) -> None:
+async def test_one_goes_on_with_an_alternative(pilot: Pilot[None]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models) as pilot:
+    async with speaking(pilot, models):
         trace = screen(pilot)._session.branch.said[0].traces[0]
         at = trace.prompt_length + 1
         others = [int(i) for i in trace.alternative_ids[at] if i != trace.ids[at]]
@@ -282,16 +351,16 @@ async def test_one_goes_on_with_an_alternative(tmp_path: Path) -> None:
         assert "instead of" in shown(pilot)
 
 
-async def test_choosing_comes_round_to_none(tmp_path: Path) -> None:
-    async with speaking(tmp_path, ToyModels()) as pilot:
+async def test_choosing_comes_round_to_none(pilot: Pilot[None]) -> None:
+    async with speaking(pilot, ToyModels()):
         await press(pilot, "A")
         assert "enter goes on with" in shown(pilot)
         await press(pilot, "a")
         assert "enter goes on with" not in shown(pilot)
 
 
-async def test_walking_through_the_tree_follows_parents_and_children(tmp_path: Path) -> None:
-    async with speaking(tmp_path, ToyModels()) as pilot:
+async def test_walking_through_the_tree_follows_parents_and_children(pilot: Pilot[None]) -> None:
+    async with speaking(pilot, ToyModels()):
         await press(pilot, "2", "left", "left")
         assert "step 30 of 32" in shown(pilot)
         await press(pilot, "right")
@@ -303,9 +372,9 @@ async def test_walking_through_the_tree_follows_parents_and_children(tmp_path: P
 # -- several ------------------------------------------------------------------------------------------
 
 
-async def test_numbers_of_beams_are_compared_in_one_chart(tmp_path: Path) -> None:
+async def test_numbers_of_beams_are_compared_in_one_chart(pilot: Pilot[None]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models, (200, 50)) as pilot:
+    async with speaking(pilot, models, (200, 50)):
         await press(pilot, "b")
         assert [settings["beams"] for *_, settings in asked(models)] == [5, 1, 2, 10]
         (legend,) = (line for line in shown(pilot).splitlines() if "p, beams" in line)
@@ -315,23 +384,24 @@ async def test_numbers_of_beams_are_compared_in_one_chart(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_two_models_stand_beside_each_other(tmp_path: Path, size: tuple[int, int]) -> None:
+async def test_two_models_stand_beside_each_other(pilot: Pilot[None], size: tuple[int, int]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models, size) as pilot:
-        await press(pilot, "m", *typed("toy two"), "enter")
+    async with speaking(pilot, models, size):
+        await enter(pilot, "m", "toy two")
         assert shown(pilot).count("1 of 5") == 2
         assert asked(models)[-1][1] == "toy two"
         assert "--compare 'toy two'" in shown(pilot)
         await press(pilot, "4")
         assert screen(pilot).focused_pane.title == "Beside"
-        await press(pilot, "m", *["backspace"] * 7, "enter")
+        await enter(pilot, "m", "")
         assert shown(pilot).count("1 of 5") == 1
 
 
-async def test_a_model_with_other_tokens_goes_on_from_the_text(tmp_path: Path) -> None:
+async def test_a_model_with_other_tokens_goes_on_from_the_text(pilot: Pilot[None]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models) as pilot:
-        await press(pilot, "m", *"other", "enter", "right", "enter")
+    async with speaking(pilot, models):
+        await enter(pilot, "m", "other")
+        await press(pilot, "right", "enter")
         first, second = asked(models)[-2:]
         assert isinstance(first[2], tuple)
         assert isinstance(second[2], str)
@@ -341,9 +411,9 @@ async def test_a_model_with_other_tokens_goes_on_from_the_text(tmp_path: Path) -
 # -- the screen ---------------------------------------------------------------------------------------
 
 
-async def test_escape_goes_back_one_step_at_a_time(tmp_path: Path) -> None:
+async def test_escape_goes_back_one_step_at_a_time(pilot: Pilot[None]) -> None:
     models = ToyModels()
-    async with speaking(tmp_path, models) as pilot:
+    async with speaking(pilot, models):
         await press(pilot, "2", "z")
         assert "Steps" not in shown(pilot)
         await press(pilot, "escape")
@@ -355,17 +425,19 @@ async def test_escape_goes_back_one_step_at_a_time(tmp_path: Path) -> None:
         assert not models.closed  # models stay for a while
 
 
-async def test_models_rest_some_time_after_the_lab_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_models_rest_some_time_after_the_lab_was_left(
+    pilot: Pilot[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lmwb.tui.app._REST_SECONDS", 0.01)
     models = ToyModels()
-    async with speaking(tmp_path, models) as pilot:
+    async with speaking(pilot, models):
         await press(pilot, "q")
         await pilot.pause(0.1)
         assert models.closed
 
 
-async def test_tab_walks_over_settings_and_panes(tmp_path: Path) -> None:
-    async with speaking(tmp_path, ToyModels()) as pilot:
+async def test_tab_walks_over_settings_and_panes(pilot: Pilot[None]) -> None:
+    async with speaking(pilot, ToyModels()):
         titles = []
         for _ in range(5):
             titles.append(screen(pilot).focused_pane.title)
@@ -374,23 +446,23 @@ async def test_tab_walks_over_settings_and_panes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(60, 13), (20, 6), (1, 1)])
-async def test_any_size_is_survived(tmp_path: Path, size: tuple[int, int]) -> None:
-    async with speaking(tmp_path, ToyModels(), size) as pilot:
-        await press(
-            pilot, "2", "left", "down", "3", "b", "right", "m", *"two", "enter", "4", "z", "s", "up", "1", "o", "y", "c"
-        )
-        await pilot.resize_terminal(120, 36)
+async def test_any_size_is_survived(pilot: Pilot[None], size: tuple[int, int]) -> None:
+    async with speaking(pilot, ToyModels(), size):
+        await press(pilot, "2", "left", "down", "3", "b", "right")
+        await enter(pilot, "m", "two")
+        await press(pilot, "4", "z", "s", "up", "S", "down", "left", "d", "1", "o", "y", "c")
+        await resize(pilot, (120, 36))
         await settle(pilot)
         assert "1 of 5" in shown(pilot)
 
 
-async def test_hostile_tokens_prompts_and_names_do_no_harm(tmp_path: Path) -> None:
+async def test_hostile_tokens_prompts_and_names_do_no_harm(pilot: Pilot[None]) -> None:
     models = ToyModels(tuple(HOSTILE))
-    async with lab(Home(tmp_path), models) as pilot:
-        opened = screen(pilot)
-        opened._session.name_model(0, "mo\x1b[2Jdel[/]")
-        opened._session.branches[-1] = type(opened._session.branch)("a \x1b[31m[/] \udcff", way="[@click=app.quit]\x07")
-        opened._load(0)
+    async with opened(pilot, models):
+        lab = screen(pilot)
+        lab._session.name_model(0, "mo\x1b[2Jdel[/]")
+        lab._session.branches[-1] = Branch("a \x1b[31m[/] \udcff", way="[@click=app.quit]\x07")
+        lab._load(0)
         await press(pilot, "r", "a", "right", "right", "2", *["left", "down"] * 4, "b", "1", "a", "c")
         harmful = [character for character in shown(pilot) if unicodedata.category(character) in ("Cc", "Cf", "Cs")]
         assert set(harmful) <= {"\n"}
@@ -398,9 +470,9 @@ async def test_hostile_tokens_prompts_and_names_do_no_harm(tmp_path: Path) -> No
 
 
 async def test_without_colours_the_tree_still_tells_what_was_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pilot: Pilot[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    async with speaking(tmp_path, ToyModels()) as pilot:
+    async with speaking(pilot, ToyModels()):
         lines = shown(pilot).splitlines()
         assert sum("×" in line for line in lines) >= 5

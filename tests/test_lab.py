@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lmwb.core.decoding.records import Fate, Generation
 from lmwb.core.recipe.schema import Decoding
-from lmwb.tui.lab import CHOICES, Branch, Opening, Settings, branched, command
+from lmwb.tui.lab import Branch, Opening, branched, command
 from lmwb.tui.lab_session import Session
+from lmwb.tui.lab_settings import CHOICES, Settings
 from lmwb.tui.pictures.beams import Spot, beam_lines, beside, child, end_of, facts, ids_to, parent, way_to
 from lmwb.tui.pictures.ink import Depth
 from made_generations import hostile, hypothesis, step, trace
@@ -125,8 +126,8 @@ def test_the_command_says_what_differs_from_the_defaults() -> None:
     settings = Settings(search="sample", samples=3, temperature=0.7, top_k=40, words=True, end="stop")
     said = command("run/train@5", "other", Branch("a 'b'"), settings)
     assert shlex.split(said) == [
-        "lmwb", "generate", "--search", "sample", "--samples", "3", "--temperature", "0.7", "--top-k", "40",
-        "--block", "words", "--stop", "--compare", "other", "run/train@5", "a 'b'",
+        "lmwb", "generate", "--search", "sample", "--samples", "3", "--stop", "--temperature", "0.7", "--top-k", "40",
+        "--block", "words", "--compare", "other", "run/train@5", "a 'b'",
     ]  # fmt: skip
     assert command("m", "", Branch("-x"), Settings()) == "lmwb generate -- m -x"
 

@@ -8,7 +8,6 @@ from lmwb.core.decoding.client import ModelFacts
 from lmwb.core.decoding.records import Fate, Generation, Hypothesis, Step
 from lmwb.core.errors import UsageError
 from lmwb.core.tokens import TokenTrace
-from make_history import make_trace
 
 WORDS = (" the", " cat", " sat", " on", " a", " mat", " and", " dog", " ran", " to", " house", ".", ",", " big", " red",
          " saw", "\n", " 模型", " é", " with")  # fmt: skip
@@ -35,6 +34,7 @@ class ToyModels:
         self.loading.set()
         self.troubles = []
         self.closed = False
+        self.strange = {}
 
     async def load(self, model, on_note=None):
         self.questions.append(("load", model, None, None))
@@ -60,7 +60,8 @@ class ToyModels:
         self.questions.append(("score", model, text, None))
         if not text:
             raise UsageError("there is no text to score")
-        return make_trace(text, 0.5, 0, 0)
+        ids, pieces = self.ids_of(text) if isinstance(text, str) else (list(text), self.strange)
+        return self._read(model, ids, pieces)
 
     async def close(self):
         self.closed = True
@@ -68,6 +69,7 @@ class ToyModels:
     def ids_of(self, prompt):
         """A text's ids, one for each word; unknown words get ids of their own beyond the vocabulary."""
         pieces = {len(self.words) + i: piece.encode("utf-8", "replace") for i, piece in enumerate(_split(prompt))}
+        self.strange = pieces
         return list(pieces), pieces
 
     def _search(self, model, prompt, settings):
@@ -84,6 +86,23 @@ class ToyModels:
         )
         text = prompt if isinstance(prompt, str) else b"".join(pieces[i] for i in ids).decode("utf-8", "replace")
         return Generation(text, hypotheses, tuple(steps), pieces, frozenset(), ())
+
+    def _read(self, model, ids, pieces):
+        """What a model thinks of these tokens; words that it does not know have a chance of one in a thousand."""
+        pieces = {**dict(enumerate(self.words)), **{i: b" x" for i in ids if i >= len(self.words)}, **pieces}
+        n, lines = len(ids), [self._logprob(model, last) for last in ids[:-1]]
+        logprob = np.array(
+            [np.nan, *(line[i] if i < len(line) else -math.log(1000) for line, i in zip(lines, ids[1:], strict=True))],
+            np.float32,
+        )
+        orders = [np.argsort(-line)[:ALTERNATIVES] for line in lines]
+        zeros = np.zeros((1, ALTERNATIVES))
+        return TokenTrace(
+            np.array(ids, np.uint32), n, logprob, np.where(np.isnan(logprob), 0, 1).astype(np.uint32), 0 * logprob + 1,
+            np.concatenate([zeros, *[order[None] for order in orders]]).astype(np.uint32),
+            np.concatenate([zeros + np.nan, *[line[order][None] for line, order in zip(lines, orders, strict=True)]])
+            .astype(np.float32), pieces,
+        )  # fmt: skip
 
     def _logprob(self, model, last):
         chance = np.random.default_rng([len(model), last])

@@ -109,7 +109,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("next_prompt", ("p",), "prompt", "The next of the recipe's prompts", "Tokens", _HOME, footer=True),
     Action("now", ("backspace",), "latest", "Back to the latest step", "Tokens", _HOME),
-    Action("scale", ("o",), "colours", "Colours by probability, surprisal or rank", "Tokens", _BOARDS),
+    Action("scale", ("o",), "colours", "Colours by probability, surprisal, rank, or difference", "Tokens", _BOARDS),
     Action(
         "lab",
         ("l",),
@@ -126,6 +126,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("undo", ("backspace",), "undo", "Back to the branch before", "Lab", _LAB, footer=True),
     Action("speak", ("r",), "again", "Let the model speak again, with the present settings", "Lab", _LAB),
     Action("settings", ("s",), "settings", "Go to the settings; arrow keys change them", "Lab", _LAB, footer=True),
+    Action("all_settings", ("S",), "all", "All settings, each with its explanation, or back", "Lab", _LAB, footer=True),
     Action(
         "alternative", ("a",), "choose", "Choose an alternative to the token at the cursor", "Lab", _LAB, footer=True
     ),
@@ -163,6 +164,16 @@ ACTIONS: tuple[Action, ...] = (
         "Lab",
         _LAB,
         "lmwb score MODEL TEXT",
+    ),
+    Action(
+        "difference",
+        ("d",),
+        "difference",
+        "How the second model differs about the text",
+        "Lab",
+        _LAB,
+        "lmwb score MODEL TEXT --compare MODEL",
+        footer=True,
     ),
     Action("cancel", ("x",), "stop", "Stop speaking", "Lab", _LAB),
     Action("show_command", ("c",), "command", "Show the whole command that does the same", "Lab", _LAB),

@@ -1,14 +1,19 @@
-"""The decoding lab without a screen: settings, branches, the way in from a run, and the command that does the same.
+"""The decoding lab without a screen: branches, the way in from a run, and the command that does the same.
 
 Pure data and pure functions; the screen shows them, the model service answers.
 """
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .lab_settings import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..core.decoding.records import Generation
     from ..core.history.records import SampleEntry
     from ..core.tokens import TokenTrace
@@ -16,107 +21,6 @@ if TYPE_CHECKING:
 
 BEAM_SIZES = (1, 2, 5, 10)
 """Sizes whose probabilities are compared."""
-
-BEAMS = "beams "
-"""Before their number, where a search is named."""
-
-_BEAMS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32)
-_TOKENS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to go on from a prompt: the part of a recipe's table `decoding` that the lab's keys change."""
-
-    search: str = "beam"
-    beams: int = 5
-    samples: int = 1
-    tokens: int = 32
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int = 0
-    words: bool = False
-    trigrams: bool = False
-    end: str = "ignore"
-
-    def table(self) -> dict[str, Any]:
-        """The table `decoding`: what differs from its defaults, and what this search takes."""
-        processors: list[dict[str, Any]] = []
-        processors += [{"kind": "words"}] if self.words else []
-        processors += [{"kind": "ngrams", "n": 3}] if self.trigrams else []
-        chosen = {each.key: getattr(self, each.key) for each in self.choices() if each.key not in _PROCESSORS}
-        return {**{key: value for key, value in chosen.items() if value is not None}, "processors": processors}
-
-    def options(self) -> list[str]:
-        """What `lmwb generate` is told."""
-        told: list[str] = []
-        for each in self.choices():
-            value = getattr(self, each.key)
-            if value == getattr(_DEFAULT, each.key):
-                continue
-            if each.key in _PROCESSORS:
-                told += ["--block", each.key]
-            elif each.key == "end":
-                told.append("--stop")
-            else:
-                told += [f"--{each.key.replace('_', '-')}", str(value)]
-        return told
-
-    def in_words(self) -> str:
-        """The search in a word or two: ``beams 5``."""
-        if self.search == "beam":
-            return f"{BEAMS}{self.beams}"
-        return self.search if self.search == "greedy" else f"drawn, seed {self.seed}"
-
-    def choices(self) -> tuple["Choice", ...]:
-        """What this search can be told, in the order of the row of settings."""
-        return tuple(each for each in CHOICES if each.search in (None, self.search))
-
-    def turned(self, key: str, by: int) -> "Settings":
-        """With the next value of a setting, or the one before; held at the ends, but for words that take turns."""
-        (choice,) = (each for each in CHOICES if each.key == key)
-        values, present = choice.values, getattr(self, key)
-        if isinstance(values[0], str | bool):
-            return replace(self, **{key: values[(values.index(present) + by) % len(values)]})
-        place = next((i for i, value in enumerate(values) if not _below(value, present)), len(values) - 1)
-        if by > 0 and values[place] != present:
-            place -= 1
-        return replace(self, **{key: values[min(max(place + by, 0), len(values) - 1)]})
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A setting in the row.
-
-    Attributes:
-        key: the field of `Settings`.
-        label: before its value; none for a value that speaks for itself.
-        values: ascending; None stands for a setting that is left out.
-        search: the search that takes it; None for every search.
-    """
-
-    key: str
-    label: str
-    values: tuple[Any, ...]
-    search: str | None = None
-
-
-CHOICES = (
-    Choice("search", "", ("beam", "greedy", "sample")),
-    Choice("beams", "beams", _BEAMS, "beam"),
-    Choice("samples", "texts", _BEAMS, "sample"),
-    Choice("tokens", "tokens", _TOKENS),
-    Choice("temperature", "T", (None, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 5.0), "sample"),
-    Choice("top_k", "k", (None, 1, 2, 5, 10, 20, 40, 50, 100, 200), "sample"),
-    Choice("top_p", "p", (None, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99), "sample"),
-    Choice("seed", "seed", tuple(range(100)), "sample"),
-    Choice("words", "words", (False, True)),
-    Choice("trigrams", "trigrams", (False, True)),
-    Choice("end", "end", ("ignore", "stop")),
-)
-_PROCESSORS = ("words", "trigrams")
-_DEFAULT = Settings()
 
 
 @dataclass(frozen=True)
@@ -128,12 +32,21 @@ class Said:
         generation: None for a text that was recorded during training.
         words: where it comes from, for a legend.
         vocabulary: the fingerprint of the tokens that the ids are of; empty while it is not known.
+        scored: nothing was said; the model was asked what it thinks of a given text.
+        against: of a scored text, what the first model thinks of the same tokens.
     """
 
     traces: tuple["TokenTrace", ...]
     generation: "Generation | None" = None
     words: str = ""
     vocabulary: str = ""
+    scored: bool = False
+    against: "TokenTrace | None" = None
+
+    @property
+    def difference(self) -> "NDArray[np.float32] | None":
+        """(n,) by how much likelier than the first model this one found each token, in natural logarithms."""
+        return None if self.against is None else self.traces[0].logprob - self.against.logprob
 
     @classmethod
     def of(cls, generation: "Generation", words: str, vocabulary: str) -> "Said":
@@ -212,9 +125,10 @@ def opening_of(detail: "Detail | None", following: bool) -> Opening:
 
 def command(model: str, other: str, branch: Branch, settings: Settings) -> str:
     """What asks the same from a shell."""
-    told = [*settings.options(), *(["--compare", other] if other else [])]
+    scored = 0 in branch.said and branch.said[0].scored
+    told = [*([] if scored else settings.options()), *(["--compare", other] if other else [])]
     end = ["--"] if branch.prompt.startswith("-") else []
-    return shlex.join(["lmwb", "generate", *told, *end, model or "MODEL", branch.prompt])
+    return shlex.join(["lmwb", "score" if scored else "generate", *told, *end, model or "MODEL", branch.prompt])
 
 
 def branched(here: Branch, trace: "TokenTrace", added: Sequence[int], keep: int, vocabulary: str, way: str) -> Branch:
@@ -234,6 +148,19 @@ def branched(here: Branch, trace: "TokenTrace", added: Sequence[int], keep: int,
     if given.endswith(here.prompt):
         text = text[len(given) - len(here.prompt) :]  # a space that the tokenizer puts before every text
     return Branch(text, ids, vocabulary, way)
+
+
+def whole(here: Branch, said: Said, number: int) -> Branch:
+    """A branch whose prompt is all of a text that was said.
+
+    Args:
+        here: the branch at which it was said.
+        said: the texts of one model.
+        number: which of them.
+    """
+    trace = said.traces[number]
+    way = f"text {number + 1} of {len(said.traces)}, scored" if said.generation is not None else "scored"
+    return branched(here, trace, [], len(trace.ids), said.vocabulary, way)
 
 
 def text_of(ids: Sequence[int], pieces: Mapping[int, bytes], special: frozenset[int]) -> str:
@@ -263,8 +190,3 @@ def _newest(detail: "Detail") -> tuple[str, int | None]:
 
 def _place(detail: "Detail") -> str:
     return f"{detail.run.uid}/{detail.stage.name}" if detail.stage is not None else detail.run.uid
-
-
-def _below(value: float | None, other: float | None) -> bool:
-    """None comes first."""
-    return other is not None and (value is None or value < other)

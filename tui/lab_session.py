@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ..core.errors import LmwbError
-from .lab import BEAM_SIZES, Branch, Opening, Said, Settings
+from ..core.errors import LmwbError, UsageError
+from .lab import BEAM_SIZES, Branch, Opening, Said
+from .lab_settings import Settings
 
 if TYPE_CHECKING:
     from ..core.decoding.client import ModelFacts, OnNote, OnStep
@@ -37,7 +38,7 @@ class Models(Protocol):
         ...
 
     async def score(
-        self, model: str, text: str, alternatives: int = 8, on_note: "OnNote | None" = None
+        self, model: str, text: str | Sequence[int], alternatives: int = 8, on_note: "OnNote | None" = None
     ) -> "TokenTrace":
         """As `ModelService.score`."""
         ...
@@ -152,6 +153,14 @@ class Session:
         for place in places:
             self._keep(place, await self._judge(self.speakers[place]))
 
+    async def differ(self) -> None:
+        """What two models think of the same tokens: those of the present prompt as the first one reads it."""
+        first, second = self.speakers
+        before = await self._judge(first)
+        if before is not None:
+            self._keep(0, before)
+            self._keep(1, await self._judge(second, before))
+
     async def speak_in_sizes(self, settings: Settings) -> None:
         """Let the first model go on with several numbers of beams."""
         for beams in BEAM_SIZES:
@@ -192,13 +201,24 @@ class Session:
             self._know_recorded(facts.vocabulary)
         return facts
 
-    async def _judge(self, speaker: Speaker) -> Said | None:
-        """What a model thinks of the present prompt; None if it cannot, which is told."""
+    async def _judge(self, speaker: Speaker, first: Said | None = None) -> Said | None:
+        """What a model thinks of the present prompt, or of what the first one made of it; None if it cannot, which is
+        told."""
 
         async def answer() -> Said:
-            vocabulary = (speaker.facts or await self._bring(speaker)).vocabulary
-            trace = await self._models.score(speaker.reference, self.branch.prompt, on_note=self._say)
-            return Said((replace(trace, prompt_length=0),), None, "the prompt, scored", vocabulary)
+            facts = speaker.facts or await self._bring(speaker)
+            given = self.branch.given(facts.vocabulary)
+            if first is not None:
+                if first.vocabulary != facts.vocabulary:
+                    raise UsageError(
+                        "The two models have different vocabularies, so that their tokens cannot be compared; "
+                        "compare them by bits per byte: `lmwb evaluate`."
+                    )
+                given = first.traces[0].ids.tolist()
+            trace = await self._models.score(speaker.reference, given, on_note=self._say)
+            against = None if first is None else first.traces[0]
+            read = replace(trace, prompt_length=0)
+            return Said((read,), None, "scored", facts.vocabulary, scored=True, against=against)
 
         self._tell(speaker, "reading …" if speaker.facts else "loading …")
         return await self._trying(speaker, answer())

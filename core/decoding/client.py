@@ -135,14 +135,17 @@ class ModelService:
         question = {"do": "generate", "model": model, "prompt": given, "settings": dict(settings)}
         return await self._ask(question, generation_from_dict, on_step, on_note)
 
-    async def score(self, model: str, text: str, alternatives: int = 8, on_note: OnNote | None = None) -> TokenTrace:
-        """What a model thinks of every token of a text.
+    async def score(
+        self, model: str, text: str | Sequence[int], alternatives: int = 8, on_note: OnNote | None = None
+    ) -> TokenTrace:
+        """What a model thinks of every token of a text, or of the ids of one.
 
         Raises:
             UsageError: the model cannot be used, or there is nothing to score.
             ServiceDied: the process ended before it answered.
         """
-        question = {"do": "score", "model": model, "text": text, "alternatives": alternatives}
+        given = text if isinstance(text, str) else list(text)
+        question = {"do": "score", "model": model, "text": given, "alternatives": alternatives}
         return await self._ask(question, trace_from_dict, None, on_note)
 
     async def close(self) -> None:

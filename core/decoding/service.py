@@ -5,7 +5,7 @@ print. It ends when stdin closes.
 
     {"id": 1, "do": "load", "model": REFERENCE}
     {"id": 2, "do": "generate", "model": REFERENCE, "prompt": TEXT or IDS, "settings": {table `decoding`}}
-    {"id": 3, "do": "score", "model": REFERENCE, "text": TEXT, "alternatives": 8}
+    {"id": 3, "do": "score", "model": REFERENCE, "text": TEXT or IDS, "alternatives": 8}
     {"id": 4, "do": "cancel", "job": 2}
 
 Answers carry the id of their question: any number of {"note": sentence} and {"step": 3, "of": 32}, then one of
@@ -26,9 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pydantic import ValidationError
-
-from ..errors import LmwbError, UsageError
+from ..errors import LmwbError
 from ..home import Home
 from ..text import json_text
 from .as_json import generation_as_dict, trace_as_dict
@@ -131,9 +129,10 @@ class Service:
         }
 
     def _generate(self, question: Question) -> dict[str, Any]:
+        from ..recipe.decoding import decoding_of
         from .generate import generate
 
-        settings = _settings(question["settings"])
+        settings = decoding_of(question["settings"])
         loaded = self._model(question)
 
         def on_step(progress: "Progress") -> None:
@@ -144,9 +143,14 @@ class Service:
         return generation_as_dict(generation)
 
     def _score(self, question: Question) -> dict[str, Any]:
-        from .scoring import score_texts
+        from .scoring import score_ids, score_texts
 
-        (trace,) = score_texts(self._model(question), [question["text"]], alternatives=question["alternatives"])
+        text, loaded = question["text"], self._model(question)
+        alternatives = question["alternatives"]
+        if isinstance(text, str):
+            (trace,) = score_texts(loaded, [text], alternatives)
+        else:
+            (trace,) = score_ids(loaded, [text], alternatives)
         return trace_as_dict(trace)
 
     def _model(self, question: Question) -> "Loaded":
@@ -175,17 +179,6 @@ def _fingerprint(vocabulary: dict[str, int]) -> str:
     """The same for vocabularies in which the same ids stand for the same tokens."""
     document = json.dumps(sorted(vocabulary.items()))
     return hashlib.blake2b(document.encode(), digest_size=8).hexdigest()
-
-
-def _settings(table: dict[str, Any]) -> Any:
-    from ..recipe.schema import Decoding
-
-    try:
-        return Decoding.model_validate(table)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        raise UsageError(f"these settings cannot be: {key}: {problem['msg']}") from None
 
 
 def main(arguments: list[str]) -> None:

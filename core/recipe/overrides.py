@@ -184,22 +184,22 @@ def keys_in(text: str) -> list[str]:
 def _value(text: str) -> Any:
     if not text:
         return None
-    found = _toml(text)
+    found = toml_value(text)
     if found is not None:
         return found
     if "," in text:
-        several = _toml(f"[{text}]")
+        several = toml_value(f"[{text}]")
         if is_list(several):
             return _Several(several, text)
         parts = text.split(",")
         if all(parts) and not any(sign in text for sign in "[]{}\"' \t"):
-            return _Several([_toml(part) if _toml(part) is not None else part for part in parts], text)
+            return _Several([toml_value(part) if toml_value(part) is not None else part for part in parts], text)
     if text[0] in "[{\"'":
         raise ValueError(f"{quoted(text)} is no TOML value; something is not closed or has no quotes")
     return text
 
 
-def _toml(text: str) -> Any:
+def toml_value(text: str) -> Any:
     """The one value that a text is in TOML; None if it is none."""
     try:
         found = tomllib.loads(f"value = {text}")

@@ -67,6 +67,14 @@ def generate(
     early_stopping: Annotated[
         bool, typer.Option("--early-stopping", help="End with as many finished texts as beams.")
     ] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any key of a recipe's table decoding, such as alternatives=20; overrules options; may be repeated.",
+        ),
+    ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="One prompt at a time: no figure depends on the others.")
     ] = False,
@@ -91,6 +99,7 @@ def generate(
     device: DeviceOption = "auto",
 ) -> None:
     """Let a model go on from prompts; tokens are coloured by how likely they were."""
+    from ...core.recipe.decoding import decoding_of
     from .output import notice
 
     if as_json and raw:
@@ -108,8 +117,9 @@ def generate(
         "early_stopping": early_stopping,
         "exact": exact,
         **drawing,
+        **_changed(changes or (), block),
     }
-    several = [_settings({**common, **sized}) for sized in _sizes(common["search"], beams)]
+    several = [decoding_of({**common, **sized}) for sized in _sizes(common["search"], beams)]
     texts = _prompts(prompts or (), file)
     results = _results(context.obj, [model, *([compare] if compare is not None else [])], several, texts, device)
     for result in results:
@@ -152,17 +162,20 @@ def _processor(what: str) -> dict[str, Any]:
     return {"kind": "ngrams", "n": n}
 
 
-def _settings(values: dict[str, Any]) -> "Decoding":
-    """The settings, or one sentence about what is wrong with them."""
-    from pydantic import ValidationError
+def _changed(changes: Sequence[str], block: Sequence[str] | None) -> dict[str, Any]:
+    """What `--set` says, by key."""
+    from ...core.recipe.overrides import toml_value
 
-    from ...core.recipe.problems import explain
-    from ...core.recipe.schema import Decoding
-
-    try:
-        return Decoding.model_validate(values)
-    except ValidationError as error:
-        raise UsageError("; ".join(problem.text for problem in explain(error.errors(), True))) from None
+    found: dict[str, Any] = {}
+    for argument in changes:
+        key, sign, text = argument.partition("=")
+        if not sign:
+            raise UsageError(f"--set {printable(argument)} is not of the form key=value, such as alternatives=20")
+        value = toml_value(text.strip())
+        found[key.strip()] = text.strip() if value is None else value
+    if block and "processors" in found:
+        raise UsageError("choose one of --block and --set processors=…; a list of processors says all of them")
+    return found
 
 
 def _prompts(given: Sequence[str], file: Path | None) -> list[str]:

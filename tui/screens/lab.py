@@ -11,20 +11,21 @@ from textual import on
 from textual.app import ComposeResult
 from textual.widgets import Input
 
+from ...core.errors import UsageError
 from ...core.text import printable
 from ..actions import bindings_of
-from ..lab import BEAMS, Branch, Opening, Said, command
+from ..lab import Branch, Opening, Said, command, whole
 from ..lab_session import Session
+from ..lab_settings import BEAMS, typed
 from ..quirks import send_spans_only
 from ..widgets.bars import KeysBar
 from ..widgets.beams import BeamsPane
 from ..widgets.entry import Entry
-from ..widgets.lab_lines import CommandLine, LabBar, SettingsRow
+from ..widgets.lab_lines import SettingsChanged
 from ..widgets.pane import Pane
 from ..widgets.said import SaidPane
-from ..widgets.steps import StepsPane
-from .lab_board import BESIDE, STEPS, TEXT, TREE, LabBoard
-from .panes import BoardScreen
+from .lab_board import BESIDE, STEPS, TEXT
+from .lab_panes import LabPanes
 
 _ENTRIES = {
     "prompt": "the prompt; ␊ stands for a line break",
@@ -34,7 +35,7 @@ _ENTRIES = {
 """What can be typed, and what stands there while nothing is."""
 
 
-class LabScreen(BoardScreen[None], inherit_bindings=False):
+class LabScreen(LabPanes, inherit_bindings=False):
     """A prompt, one model or two, and everything they say."""
 
     BINDINGS = bindings_of("lab")
@@ -44,15 +45,8 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
         send_spans_only(self)
         self._opening = opening
         self._session = Session(self.app.models, opening, self._show, self.app.say)
-        self._active = 0
         self._typing = ""
         self._shown: dict[Pane, Said | None] = {}
-        self._bar, self._row, self._command = LabBar(), SettingsRow(), CommandLine()
-        self._said = (SaidPane(TEXT), SaidPane(BESIDE))
-        self._tree, self._steps = BeamsPane(), StepsPane()
-        on_board = (*self._said, self._tree, self._steps)
-        self.panes: dict[str, Pane] = {pane.title: pane for pane in (self._row, *on_board)}
-        self.board = self._places = LabBoard(on_board)
 
     def compose(self) -> ComposeResult:
         """Models and prompt, settings, panes, the command, keys."""
@@ -76,20 +70,18 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
         """The models may rest."""
         self.app.let_models_rest()
 
-    @property
-    def focused_pane(self) -> Pane:
-        """The pane that the keys act on."""
-        return self.focused if isinstance(self.focused, Pane) else self._said[0]
-
     # -- speaking ---------------------------------------------------------------------------------
 
     def action_speak(self) -> None:
         """Everybody speaks, with the present settings."""
         self._speak(*range(len(self._session.speakers)))
 
-    def action_go(self) -> None:
-        """Go on from the cursor of a text or a tree; from anywhere else, speak."""
+    async def action_go(self) -> None:
+        """Go on from the cursor of a text or a tree; type a value for a setting; from anywhere else, speak."""
         pane = self.focused_pane
+        if pane is self._form:
+            await self._type("setting", self._form.value())
+            return
         if not isinstance(pane, SaidPane | BeamsPane) or self._shown.get(pane) is None:
             self.action_speak()
             return
@@ -127,6 +119,20 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
         if self._may_speak():
             self._in_background(self._session.score(range(len(self._session.speakers))))
 
+    def action_difference(self) -> None:
+        """How the second model differs about the text at hand: all of it if one was said, else the prompt."""
+        if len(self._session.speakers) < 2:
+            self.app.say("There is no second model; m names one.")
+        elif not self._session.known(self._active):
+            self.app.say("The model is still being loaded.")
+        elif self._may_speak():
+            here = self._session.branch
+            said = here.said.get(self._active)
+            if said is not None and not said.scored:
+                self._go_to_branch(whole(here, said, self._said[self._active].number))
+            self._in_background(self._session.differ())
+            self.go_to(BESIDE)
+
     def _speak(self, *places: int) -> None:
         if self._may_speak():
             if self._row.stale:
@@ -136,10 +142,13 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
 
     def _grow(self, branch: Branch) -> None:
         """Go to a new branch, and speak there."""
+        self._go_to_branch(branch)
+        self.action_speak()
+
+    def _go_to_branch(self, branch: Branch) -> None:
         self._stop()
         self._session.grow(branch)
         self._show()
-        self.action_speak()
 
     def _may_speak(self) -> bool:
         if self._session.trouble:
@@ -157,7 +166,12 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
 
     def _load(self, place: int) -> None:
         async def bring() -> None:
-            if await self._session.load(place) and place and self._session.branch.said:
+            said = self._session.branch.said.get(0)
+            if not await self._session.load(place) or not place or said is None:
+                return
+            if said.scored:
+                self._in_background(self._session.differ())
+            else:
                 self._speak(place)
 
         self.run_worker(bring(), name="load a model", group=f"load {place}", exclusive=True)
@@ -178,12 +192,15 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
         if not self.query(Entry):
             self._typing = what
             self.query_one(KeysBar).display = False
-            entry = Entry(_ENTRIES[what], printable(value))
+            entry = Entry(_ENTRIES.get(what) or f"{self._form.chosen.name}; nothing for the default", printable(value))
             await self.mount(entry)
             self.set_focus(entry)
 
     @on(Input.Submitted)
     async def _typed(self, message: Input.Submitted) -> None:
+        if self._typing == "setting":
+            await self._typed_setting(message.value)
+            return
         await self._end_typing()
         if self._typing == "prompt":
             prompt = self._session.branch.prompt
@@ -200,18 +217,26 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
     async def _end_typing(self) -> None:
         await self.query(Entry).remove()
         self.query_one(KeysBar).display = True
-        self.set_focus(self._said[0])
+        self.set_focus(self._form if self._typing == "setting" else self._said[0])
 
     # -- settings ---------------------------------------------------------------------------------
 
-    def action_settings(self) -> None:
-        """To the settings, or back to the text."""
-        self.go_to(TEXT if self.focused is self._row else self._row.title)
-
-    @on(SettingsRow.Changed)
-    def _changed(self) -> None:
-        self._row.stale = bool(self._session.branch.said)
+    @on(SettingsChanged)
+    def _changed(self, message: SettingsChanged) -> None:
+        self._row.change(message.settings)
+        self._form.change(message.settings)
+        self._row.stale = any(not said.scored for said in self._session.branch.said.values())
         self._show()
+
+    async def _typed_setting(self, text: str) -> None:
+        """A value for the chosen setting; if it is none, the line stays, to be mended."""
+        try:
+            settings = typed(self._row.settings, self._form.chosen.key, text)
+        except UsageError as error:
+            self.app.say(str(error))
+            return
+        await self._end_typing()
+        self._changed(SettingsChanged(settings))
 
     # -- showing ----------------------------------------------------------------------------------
 
@@ -238,10 +263,10 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
             self._said[place].tell(speaker.name, speaker.doing or session.trouble, speaker.bad)
             if self._is_news(self._said[place], branch.said.get(place)):
                 self._said[place].show(branch.said.get(place))
-        self._show_tree()
+        self.show_search()
         self._show_steps()
 
-    def _show_tree(self) -> None:
+    def show_search(self) -> None:
         """The search behind the text that had the focus last."""
         said = self._session.branch.said.get(self._active)
         if self._is_news(self._tree, said):
@@ -269,94 +294,7 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
     def _other(self) -> str:
         return self._session.speakers[1].reference if len(self._session.speakers) > 1 else ""
 
-    @on(SaidPane.Looked)
-    def _mark_step(self, message: SaidPane.Looked) -> None:
-        self._steps.mark(message.step)
-
-    @on(BeamsPane.Walked)
-    def _mark_walked(self, message: BeamsPane.Walked) -> None:
-        self._steps.mark(message.step)
-
-    # -- looking ----------------------------------------------------------------------------------
-
-    def action_alternative(self) -> None:
-        """Choose the next alternative."""
-        self._said[self._active].choose(1)
-
-    def action_previous_alternative(self) -> None:
-        """Choose the one before."""
-        self._said[self._active].choose(-1)
-
-    def action_next_text(self) -> None:
-        """The next of the texts, and where it ends in the tree."""
-        self._turn(1)
-
-    def action_previous_text(self) -> None:
-        """The text before."""
-        self._turn(-1)
-
-    def _turn(self, by: int) -> None:
-        pane = self._said[self._active]
-        pane.turn(by)
-        self._tree.show(pane.said and pane.said.generation, pane.number)
-
-    def action_scale(self) -> None:
-        """What the colours of the tokens mean."""
-        for pane in self._said:
-            pane.cycle_scale()
-
-    def action_log_scale(self) -> None:
-        """The whole range of probabilities, or what the data fill."""
-        self._steps.toggle_log()
-
-    def action_show_command(self) -> None:
-        """All of the command."""
-        self.app.say(self._command.command)
-
-    def action_move_left(self) -> None:
-        """Left in the pane."""
-        self.focused_pane.slide(-1)
-
-    def action_move_right(self) -> None:
-        """Right in the pane."""
-        self.focused_pane.slide(1)
-
-    # -- moving -----------------------------------------------------------------------------------
-
-    def stops(self) -> list[str]:
-        """The settings, then the panes."""
-        return [self._row.title, *super().stops()]
-
-    def go_to(self, title: str) -> None:
-        """Bring a pane to the screen; the tree is that of the text that had the focus last."""
-        super().go_to(title)
-        if title in (TEXT, BESIDE):
-            self._active = (TEXT, BESIDE).index(title)
-            self._show_tree()
-
-    def action_pane_text(self) -> None:
-        """To the text."""
-        self.go_to(TEXT)
-
-    def action_pane_tree(self) -> None:
-        """To the tree."""
-        self.go_to(TREE)
-
-    def action_pane_steps(self) -> None:
-        """To the chart."""
-        self.go_to(STEPS)
-
-    def action_pane_beside(self) -> None:
-        """To the second model's text."""
-        if self._places.two:
-            self.go_to(BESIDE)
-        else:
-            self.app.say("There is no second model; m names one.")
-
-    def action_zoom(self) -> None:
-        """The whole screen for the focused pane, or back."""
-        if self.focused is not self._row:
-            super().action_zoom()
+    # -- leaving ----------------------------------------------------------------------------------
 
     async def action_close(self) -> None:
         """One step back: from typing, from the zoom, from the settings; then to the runs."""
@@ -364,7 +302,7 @@ class LabScreen(BoardScreen[None], inherit_bindings=False):
             await self._end_typing()
         elif self.board.zoomed:
             self.board.zoom(None)
-        elif self.focused is self._row:
+        elif self.focused in (self._row, self._form):
             self.go_to(TEXT)
         else:
             self.dismiss(None)

@@ -1,4 +1,5 @@
-"""How the lab divides its room: text, tree and steps beside each other where they fit, else as tabs."""
+"""How the lab divides its room: text, tree and steps beside each other where they fit, else as tabs; the form of all
+settings stands where tree and steps were."""
 
 from collections.abc import Iterable
 
@@ -7,7 +8,7 @@ from textual.geometry import Size
 from ..widgets.pane import Pane
 from .board import Board, Place, cut_above, cut_left
 
-TEXT, BESIDE, TREE, STEPS = "Text", "Beside", "Tree", "Steps"
+TEXT, BESIDE, TREE, STEPS, FORM = "Text", "Beside", "Tree", "Steps", "All settings"
 _TABS = (TEXT, TREE, STEPS)
 
 
@@ -25,7 +26,7 @@ def places(size: Size, tab: str, two: bool, zoomed: str | None = None) -> dict[s
         return {zoomed: Place(whole, (zoomed,))}
     if size.width < 100 or size.height < 22:
         if tab not in (TEXT, BESIDE):
-            return {tab: Place(whole, _TABS)}
+            return {tab: Place(whole, (FORM,) if tab == FORM else _TABS)}
         if not two:
             return {TEXT: Place(whole, _TABS)}
         upper, lower = cut_above(whole, (size.height + 1) // 2)
@@ -33,9 +34,11 @@ def places(size: Size, tab: str, two: bool, zoomed: str | None = None) -> dict[s
     upper, lower = cut_above(whole, size.height * 45 // 100)
     tree, steps = cut_left(lower, size.width * 58 // 100)
     left, right = cut_left(upper, (size.width + 1) // 2) if two else (upper, upper)
+    texts = {TEXT: Place(left, (TEXT,)), **({BESIDE: Place(right, (BESIDE,))} if two else {})}
+    if tab == FORM:
+        return {**texts, FORM: Place(lower, (FORM,))}
     return {
-        TEXT: Place(left, (TEXT,)),
-        **({BESIDE: Place(right, (BESIDE,))} if two else {}),
+        **texts,
         TREE: Place(tree, (TREE,)),
         STEPS: Place(steps, (STEPS,)),
     }
@@ -59,6 +62,6 @@ class LabBoard(Board):
 
     def open(self, title: str) -> None:
         """Bring a pane to the screen."""
-        if title in (*_TABS, BESIDE):
+        if title in (*_TABS, BESIDE, FORM):
             self._tab = title
             super().open(title)

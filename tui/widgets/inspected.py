@@ -122,9 +122,9 @@ class InspectedTokens(Pane):
         ]
 
     def _inspector_height(self, inside: int) -> int:
-        """A rule and the facts: on two or three lines, or with a bar for each alternative where there is room."""
+        """A rule and the facts: on one line to three, or with a bar for each alternative where there is room."""
         if inside < 8:
-            return 2
+            return 2 if inside < 6 else 3
         return 3 + bool(self.more_facts()) if inside < self.least_for_bars else 11
 
     def _inspect(self, width: int, height: int) -> list[Line]:

@@ -8,11 +8,11 @@ from textual.geometry import Size
 from textual.message import Message
 
 from ...core.text import printable
-from ..lab import Settings
+from ..lab_settings import Settings, shown
 from .frame import Line, cut, spread, width_of
 from .pane import Pane, Picture
 
-_SHOWN = {None: "–", False: "○", True: "●"}
+_SWITCH = {False: "○", True: "●"}
 
 
 class LabBar(Picture):
@@ -49,6 +49,14 @@ class LabBar(Picture):
         return [spread(left, cut(doing, width // 2), width), spread(prompt, way, width)]
 
 
+class SettingsChanged(Message):
+    """The user wants other settings."""
+
+    def __init__(self, settings: Settings):
+        super().__init__()
+        self.settings = settings
+
+
 class SettingsRow(Pane):
     """The settings in one line, one of them to be changed with the arrow keys.
 
@@ -60,9 +68,6 @@ class SettingsRow(Pane):
     title = "Settings"
     DEFAULT_CSS = "SettingsRow { height: 1; }"
 
-    class Changed(Message):
-        """A setting has another value."""
-
     def __init__(self) -> None:
         super().__init__()
         self.settings = Settings()
@@ -72,37 +77,38 @@ class SettingsRow(Pane):
     def change(self, settings: Settings) -> None:
         """Other settings."""
         self.settings = settings
-        self._place = min(self._place, len(settings.choices()) - 1)
+        self._place = min(self._place, len(settings.in_row()) - 1)
         self.redraw()
 
     def move(self, lines: int) -> None:
         """The next value of the chosen setting, or the one before."""
-        key = self.settings.choices()[self._place].key
-        self.change(self.settings.turned(key, -1 if lines > 0 else 1))
-        self.post_message(self.Changed())
+        key = self.settings.in_row()[self._place].key
+        self.post_message(SettingsChanged(self.settings.turned(key, -1 if lines > 0 else 1)))
 
     def slide(self, cells: int) -> None:
         """Choose the setting beside."""
-        self._place = min(max(self._place + cells, 0), len(self.settings.choices()) - 1)
+        self._place = min(max(self._place + cells, 0), len(self.settings.in_row()) - 1)
         self.redraw()
 
     def paint(self, size: Size) -> Sequence[Line]:
-        """One line."""
-        parts = [self._part(place) for place in range(len(self.settings.choices()))]
-        gap = 2 if sum(map(width_of, parts)) + 2 * len(parts) < size.width else 1
+        """One line; what was set in the form stands at its end."""
+        parts = [self._part(place) for place in range(len(self.settings.in_row()))]
+        others = self.settings.beyond_row()
+        more = [Segment("+", self.palette.dim)] if others else []
+        for each in others:
+            more.append(Segment(f" {each.name} ", self.palette.dim))
+            more.append(Segment(printable(shown(getattr(self.settings, each.key))), self.palette.strong))
+        taken = sum(map(width_of, parts)) + len(parts)
+        if taken + width_of(more) >= size.width and others:
+            more = [Segment(f"+{len(others)} S", self.palette.accent)]
+        gap = 2 if taken + len(parts) + width_of(more) < size.width else 1
         line = [segment for part in parts for segment in (*part, Segment(" " * gap))]
-        return [cut([Segment(" "), *line[:-1]], size.width)]
+        return [cut([Segment(" "), *line[:-1], *([Segment(" " * gap), *more] if more else [])], size.width)]
 
     def _part(self, place: int) -> Line:
-        choice, palette = self.settings.choices()[place], self.palette
+        choice, palette = self.settings.in_row()[place], self.palette
         value = getattr(self.settings, choice.key)
-        text = (
-            _SHOWN[value]
-            if value is None or isinstance(value, bool)
-            else f"{value:g}"
-            if isinstance(value, float)
-            else str(value)
-        )
+        text = _SWITCH[value] if isinstance(value, bool) else shown(value)
         style = palette.strong
         if self.has_focus and place == self._place:
             style = palette.accent + Style(reverse=True, bold=True)

@@ -10,10 +10,11 @@ from textual.geometry import Size
 from textual.message import Message
 
 from ...core.text import printable
+from ...core.tokens import TokenTrace
 from ..lab import Branch, Said, branched
 from .frame import Line, cut, wrapped
 from .inspected import InspectedTokens, rich_line
-from .tokens import TokenView
+from .tokens import Meaning, TokenView
 
 _MOST_NOTES = 3
 """Lines."""
@@ -41,6 +42,7 @@ class SaidPane(InspectedTokens):
         self._status = ""
         self._bad = False
         self._alternative = -1
+        self._scales: dict[str, Meaning] = {"said": "linear", "scored": "surprisal", "compared": "difference"}
 
     @property
     def said(self) -> Said | None:
@@ -55,6 +57,7 @@ class SaidPane(InspectedTokens):
     def show(self, said: Said | None) -> None:
         """Other texts, or none yet; the best one first."""
         self._said, self._place, self._alternative = said, 0, -1
+        self._view.scale = self._scales[self._kind()]
         self._show()
 
     def tell(self, model: str, status: str, bad: bool = False) -> None:
@@ -63,6 +66,15 @@ class SaidPane(InspectedTokens):
             self._model, self._status, self._bad = model, status, bad
             self._make_room()
             self.redraw()
+
+    def cycle_scale(self) -> None:
+        """The next meaning of the colours, kept for texts of this kind."""
+        super().cycle_scale()
+        self._scales[self._kind()] = self._view.scale
+
+    def look_at(self, position: int) -> None:
+        """The cursor goes to the token at a position."""
+        self._view.look_at(position)
 
     def turn(self, by: int) -> None:
         """Another of the texts."""
@@ -118,17 +130,20 @@ class SaidPane(InspectedTokens):
         if said is None or not said.traces:
             return [[]]
         trace = said.traces[self._place]
-        line = [Segment(f" {self._place + 1} of {len(said.traces)}", palette.strong)]
+        line = [Segment(f" {self._place + 1} of {len(said.traces)}", palette.strong)] if not said.scored else []
         if said.generation is not None:
             one = said.generation.hypotheses[self._place]
             line.append(Segment(f"  sum {one.total:.3f}", palette.text))
             if one.final != one.total:
                 line.append(Segment(f"  ranked by {one.final:.3f}", palette.text))
         new = trace.probability[trace.prompt_length :]
-        line.append(Segment(f"  {len(new)} tokens", palette.dim))
-        if len(known := new[~np.isnan(new)]):
+        line.append(Segment(f"{'  ' if line else ' '}{len(new)} tokens", palette.dim))
+        if said.scored:
+            line.append(Segment(f"  {_bits(trace)} a token", palette.text))
+            line.append(Segment(f", first model {_bits(said.against)}" if said.against else "", palette.dim))
+        elif len(known := new[~np.isnan(new)]):
             line.append(Segment(f"  mean p {float(known.mean()):.2f}", palette.dim))
-        line.append(Segment(f"  {said.words}" if said.words else "", palette.dim))
+        line.append(Segment(f"  {said.words}" if said.words and said.against is None else "", palette.dim))
         if said.generation is not None and said.generation.hypotheses[self._place].finished:
             line.append(Segment("  ended by itself", palette.dim))
         if self._status and not self._bad:
@@ -151,6 +166,8 @@ class SaidPane(InspectedTokens):
             name = token_name(trace, chosen[1])
             return [Segment("enter goes on with “", self.palette.accent), Segment(name, self.palette.strong),
                     Segment("”", self.palette.accent)]  # fmt: skip
+        if said.scored:
+            return self._scored_facts(said, trace, cluster.first)
         if said.generation is None or not said.generation.hypotheses:
             return []
         one, at = said.generation.hypotheses[self._place], cluster.first
@@ -172,11 +189,39 @@ class SaidPane(InspectedTokens):
 
     # -- inside -----------------------------------------------------------------------------------
 
+    def _kind(self) -> str:
+        """What the colours show at first depends on it."""
+        if self._said is None or not self._said.scored:
+            return "said"
+        return "scored" if self._said.against is None else "compared"
+
+    def _scored_facts(self, said: Said, trace: TokenTrace, at: int) -> Line:
+        """The surprisal of a token; what the first model thought of it, and by how much it became likelier."""
+        from ..pictures.colours import difference_ink
+        from ..pictures.generations import signed
+        from ..pictures.ink import rich_style
+        from ..pictures.tokens import short_probability
+
+        bits = -float(trace.logprob[at]) / math.log(2)
+        if math.isnan(bits):
+            return [Segment("nothing stands before it", self.palette.dim)]
+        line = [Segment(f"surprisal {bits:.1f} bit", self.palette.text)]
+        if said.against is not None:
+            before = float(said.against.logprob[at])
+            change = -before / math.log(2) - bits
+            told = f"{'+' if change > 0 else ''}{signed(change)} bit"
+            line = [
+                Segment(told, rich_style(difference_ink(change, self._view.depth))),
+                Segment(f"  first model p {short_probability(math.exp(before))}", self.palette.text),
+                Segment(f"  rank {said.against.rank[at]}", self.palette.text),
+            ]
+        return line
+
     def _show(self) -> None:
         said = self._said
         trace = said.traces[self._place] if said is not None and said.traces else None
         self._view.visible = trace is not None
-        self._view.show(trace)
+        self._view.show(trace, said.difference if said is not None else None)
         self._make_room()
         self.redraw()
 
@@ -192,3 +237,9 @@ class SaidPane(InspectedTokens):
             for token_id in trace.alternative_ids[position]
             if int(token_id) != int(trace.ids[position])
         ]
+
+
+def _bits(trace: TokenTrace) -> str:
+    """The mean surprisal."""
+    known = trace.logprob[~np.isnan(trace.logprob)].astype(np.float64)
+    return f"{-float(known.mean()) / math.log(2):.2f} bit" if len(known) else "no bits"

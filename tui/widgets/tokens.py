@@ -2,7 +2,9 @@
 are painted."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual.events import Click, Resize
@@ -13,8 +15,16 @@ from textual.strip import Strip
 
 from ...core.tokens import Cluster, TokenTrace
 from ..pictures import ink
-from ..pictures.colours import SCALES, Scale
+from ..pictures.colours import SCALES, Scale, difference_legend, scale_legend
+from ..pictures.differences import difference_lines
+from ..pictures.generations import Pen
 from ..pictures.tokens import Layout, header_line, token_lines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Meaning = Scale | Literal["difference"]
+"""What colours can mean."""
 
 
 class TokenView(ScrollView, can_focus=True):
@@ -47,9 +57,10 @@ class TokenView(ScrollView, can_focus=True):
             id, classes: of the widget.
         """
         super().__init__(id=id, classes=classes)
-        self.scale: Scale = "linear"
+        self.scale: Meaning = "linear"
         self._empty = empty
         self._trace: TokenTrace | None = None
+        self._difference: NDArray[np.float32] | None = None
         self._lines: Layout | None = None
         self._laid_out: tuple[object, ...] = ()
         self._cursor = 0
@@ -72,10 +83,17 @@ class TokenView(ScrollView, can_focus=True):
         """How many colours are used."""
         return ink.colour_depth(no_color=self.app.no_color)
 
-    def show(self, trace: TokenTrace | None) -> None:
-        """Show these tokens from now on, or none. The cursor stays where it was, or goes to the first new token."""
+    def show(self, trace: TokenTrace | None, difference: "NDArray[np.float32] | None" = None) -> None:
+        """Show these tokens from now on, or none. The cursor stays where it was, or goes to the first new token.
+
+        Args:
+            trace: the tokens.
+            difference: (n,) by how much likelier they became, in natural logarithms: one more meaning of the colours.
+        """
         self._fresh |= self._trace is None
-        self._trace = trace
+        self._trace, self._difference = trace, difference
+        if difference is None and self.scale == "difference":
+            self.scale = "surprisal"
         self._show_cursor()
 
     def move(self, dx: int, dy: int) -> None:
@@ -83,15 +101,25 @@ class TokenView(ScrollView, can_focus=True):
         if self._lines is not None:
             self._place_cursor(self._lines.step(self._cursor, dx, dy))
 
-    def cycle_scale(self) -> Scale:
-        """The next meaning of the colours: linear, surprisal, rank."""
-        self.scale = SCALES[(SCALES.index(self.scale) + 1) % len(SCALES)]
+    def look_at(self, position: int) -> None:
+        """Place the cursor on the cluster with the token at a position; nothing happens if it is there."""
+        shown = self._lines.clusters if self._lines is not None else ()
+        found = next((place for place, one in enumerate(shown) if one.first <= position < one.last), self._cursor)
+        if found != self._cursor:
+            self._place_cursor(found)
+
+    def cycle_scale(self) -> None:
+        """The next meaning of the colours: linear, surprisal, rank; difference, where one is known."""
+        scales: tuple[Meaning, ...] = (*SCALES, "difference") if self._difference is not None else SCALES
+        self.scale = scales[(scales.index(self.scale) + 1) % len(scales)]
         self._lay_out()
-        return self.scale
 
     def header(self) -> ink.Line:
         """What the colours mean, as a line for the app to put somewhere."""
-        return header_line(self.scale, self.depth)
+        if self.scale == "difference":
+            return difference_legend(self.depth)
+        given = self._trace is None or self._trace.prompt_length > 0
+        return header_line(self.scale, self.depth) if given else scale_legend(self.scale, self.depth)
 
     def render_line(self, y: int) -> Strip:
         """One visible line."""
@@ -130,11 +158,17 @@ class TokenView(ScrollView, can_focus=True):
         if self._trace is None:
             self._lines = None
         elif old is None or old.trace is not self._trace or wanted != self._laid_out:
-            self._lines = token_lines(self._trace, width, self.scale, depth)
+            self._lines = self._laid(self._trace, width, depth)
         if self._lines is not old:
             self._repaint(old, same_width=wanted[:1] == self._laid_out[:1])
         self._laid_out = wanted
         return self._lines is not None
+
+    def _laid(self, trace: TokenTrace, width: int, depth: ink.Depth) -> Layout:
+        if self.scale != "difference":
+            return token_lines(trace, width, self.scale, depth)
+        assert self._difference is not None
+        return difference_lines(trace, self._difference, Pen(width, depth=depth))
 
     def _repaint(self, old: Layout | None, same_width: bool) -> None:
         """Paint the visible lines that differ from the old ones."""
@@ -153,8 +187,10 @@ class TokenView(ScrollView, can_focus=True):
         layout = self._lines
         if layout is None:
             return 0
-        found = (i for i, c in enumerate(layout.clusters) if c.first >= layout.trace.prompt_length)
-        return next(found, 0)
+        begin, trace = layout.trace.prompt_length, layout.trace
+        new = [i for i, cluster in enumerate(layout.clusters) if cluster.first >= begin]
+        known = (i for i in new if begin or not np.isnan(trace.logprob[layout.clusters[i].first]))
+        return next(known, new[0] if new else 0)
 
     def _place_cursor(self, cluster: int) -> None:
         layout = self._lines
