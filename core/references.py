@@ -10,9 +10,12 @@ from .home import Home
 from .recipe.problems import quoted
 from .recipe.schema import (
     MADE_BY,
+    TRAIN_STAGES,
     AnyAugmenter,
+    AnyMethod,
     AugmentStage,
     CompareStage,
+    Distillation,
     EvaluateStage,
     GenerateStage,
     PredictStage,
@@ -36,20 +39,42 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
     if isinstance(stage, EvaluateStage):
         models = {name: _measured(name, of, earlier, run_folder, home) for name, of in stage.models.items()}
         return stage.model_copy(update={"models": models})
-    if isinstance(stage, CompareStage) or not isinstance(stage.model, PretrainedModel):
+    if isinstance(stage, CompareStage):
         return stage
-    source = stage.model.from_
+    if isinstance(stage, TRAIN_STAGES):
+        stage = _with_teachers(stage, earlier, run_folder, home)
+    if not isinstance(stage.model, PretrainedModel):
+        return stage
+    source = _model(stage.model.from_, "model.from", _purpose(stage), earlier, run_folder, home)
+    return stage.model_copy(update={"model": stage.model.model_copy(update={"from_": source})})
+
+
+def _model(source: str, key: str, purpose: str, earlier: list[str], run_folder: Path, home: Home) -> str:
+    """A folder, whatever the recipe called it; or the name on the hub as it is."""
     if source in earlier:
         folder = run_folder / source / "model"
     elif source.startswith("smoke:"):
-        folder = _stand_in(source, _purpose(stage), home)
+        folder = _stand_in(source, purpose, home)
     elif source.startswith("run:"):
-        folder = _result_of(source.removeprefix("run:"), home)
+        folder = _result_of(source.removeprefix("run:"), home, key)
     else:
-        return stage
+        return source
     if not folder.is_dir():
-        raise ValueInRecipeError("model.from", f"{quoted(source)} has left no model behind in {folder}")
-    return stage.model_copy(update={"model": stage.model.model_copy(update={"from_": str(folder)})})
+        raise ValueInRecipeError(key, f"{quoted(source)} has left no model behind in {folder}")
+    return str(folder)
+
+
+def _with_teachers(stage: TrainStage, earlier: list[str], run_folder: Path, home: Home) -> TrainStage:
+    """The stage, with its methods' teachers as folders or names on the hub."""
+
+    def there(number: int, method: AnyMethod) -> AnyMethod:
+        if not isinstance(method, Distillation):
+            return method
+        purpose = "text-classification" if stage.objective == "classification" else stage.objective
+        source = _model(method.teacher, f"method.{number}.teacher", purpose, earlier, run_folder, home)
+        return method.model_copy(update={"teacher": source})
+
+    return stage.model_copy(update={"method": [there(number, each) for number, each in enumerate(stage.method)]})
 
 
 def _purpose(stage: TrainStage | PredictStage | GenerateStage) -> str:
@@ -75,11 +100,14 @@ def _measured(name: str, source: str, earlier: list[str], run_folder: Path, home
 
 
 def builds_on(recipe: Recipe, position: int) -> str | None:
-    """The earlier stage whose model or table a stage starts from, by name; None if it stands by itself."""
+    """The earlier stage whose model or table a stage starts from or learns from, by name; None if it stands alone."""
     stage, earlier = recipe.stage[position], [each.name for each in recipe.stage[:position]]
     model = getattr(stage, "model", None)
     if isinstance(model, PretrainedModel) and model.from_ in earlier:
         return model.from_
+    for method in getattr(stage, "method", ()):
+        if isinstance(method, Distillation) and method.teacher in earlier:
+            return method.teacher
     made = [source.removeprefix(MADE_BY) for source in _made_sources(stage).values()]
     return next((name for name in made if name in earlier), None)
 
@@ -125,23 +153,21 @@ def _stand_in(source: str, purpose: str, home: Home) -> Path:
     return stand_in_model(source.removeprefix("smoke:"), purpose, home.smoke)
 
 
-def _result_of(reference: str, home: Home) -> Path:
+def _result_of(reference: str, home: Home, key: str = "model.from") -> Path:
     """The folder of a run's result: of the stage named after a slash, or else of its last stage that trained."""
     name, _, stage = reference.partition("/")
     with closing(History(home)) as history:
         try:
             run = history.find(name)
         except LmwbError as error:
-            raise ValueInRecipeError("model.from", str(error)) from None
+            raise ValueInRecipeError(key, str(error)) from None
         members = history.members(run.id)
         stages = [each.name for each in history.stages(run.id) if each.kind == "train"]
     if members:
         names = ", ".join(f"{each.uid} ({each.member})" for each in members)
-        raise ValueInRecipeError("model.from", f"run {run.uid} has several members; name one of them: {names}")
+        raise ValueInRecipeError(key, f"run {run.uid} has several members; name one of them: {names}")
     if not stages:
-        raise ValueInRecipeError("model.from", f"run {run.uid} has no stage that trains a model")
+        raise ValueInRecipeError(key, f"run {run.uid} has no stage that trains a model")
     if stage and stage not in stages:
-        raise ValueInRecipeError(
-            "model.from", f"run {run.uid} has no stage {quoted(stage)}; it has {', '.join(stages)}"
-        )
+        raise ValueInRecipeError(key, f"run {run.uid} has no stage {quoted(stage)}; it has {', '.join(stages)}")
     return run.folder / (stage or stages[-1]) / "model"

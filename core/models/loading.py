@@ -10,7 +10,7 @@ import torch
 from ..errors import ValueInRecipeError
 from ..recipe.keys import nearest
 from ..recipe.problems import quoted
-from ..recipe.schema import AnyModel, PretrainedModel, ScratchModel
+from ..recipe.schema import AnyModel, PretrainedModel, ScratchModel, StartingModel
 from .origin import remember_origin
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def make_model(
         ValueInRecipeError: there is none by that name, it is of another kind, or does not take these fields.
     """
     if isinstance(model, PretrainedModel):
-        return _load(model, head, fields, tell)
+        return _cut(model, _load(model, head, fields, tell), tell)
     if isinstance(model, ScratchModel):
         return _new(model, head, tokenizer, fields)
     from .own import new_model
@@ -106,8 +106,16 @@ def outline(
         try:
             if is_adapted(model.from_):
                 configuration = configuration_of(Path(model.from_), fields, model.trust_remote_code)
-                return auto_class(head).from_config(configuration)
-            configuration = AutoConfig.from_pretrained(model.from_, trust_remote_code=model.trust_remote_code, **fields)
+            else:
+                trust = model.trust_remote_code
+                configuration = AutoConfig.from_pretrained(model.from_, trust_remote_code=trust, **fields)
+        except Exception as error:
+            raise _cannot_load(model, head, error) from None
+        if isinstance(model, StartingModel) and model.layers is not None:
+            from .layers import chosen_layers, cut_configuration
+
+            configuration = cut_configuration(configuration, chosen_layers(configuration, model.layers))
+        try:
             return auto_class(head).from_config(configuration)
         except Exception as error:
             raise _cannot_load(model, head, error) from None
@@ -137,6 +145,17 @@ def _load(model: PretrainedModel, head: Head, fields: Mapping[str, Any], tell: T
     mismatched = {name for name, *_ in report.get("mismatched_keys", ())}
     remember_origin(found, model.from_, {*report.get("missing_keys", ()), *mismatched})
     return found
+
+
+def _cut(model: PretrainedModel, found: "PreTrainedModel", tell: Tell) -> "PreTrainedModel":
+    """The layers of a model that the recipe wants."""
+    if not isinstance(model, StartingModel) or model.layers is None:
+        return found
+    from .layers import with_layers
+
+    small, layers = with_layers(found, model.layers)
+    tell(f"model: layers {', '.join(map(str, layers))} of the {found.config.num_hidden_layers} of '{model.from_}'")
+    return small
 
 
 def _tell_new_labels(model: PretrainedModel, fields: Mapping[str, Any], tell: Tell) -> None:

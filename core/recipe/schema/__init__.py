@@ -29,10 +29,11 @@ from .decoding import (
     TopK,
     TopP,
 )
+from .distilling import Distillation
 from .evaluation import EvaluateStage, EvaluationData
 from .generating import GenerateStage, PromptData
 from .method import Adapters, AnyMethod, Layers, LinearProbe, Lora
-from .model import AnyModel, BagModel, ConvNetModel, EncoderModel, PretrainedModel, ScratchModel
+from .model import AnyModel, BagModel, ConvNetModel, EncoderModel, PretrainedModel, ScratchModel, StartingModel
 from .predict import PredictData, PredictStage, TaskName
 from .recipe import Log, Recipe
 from .rewriting import Rewriting
@@ -88,6 +89,7 @@ __all__ = [
     "CompareStage",
     "ConvNetModel",
     "Decoding",
+    "Distillation",
     "EncoderModel",
     "EvaluateStage",
     "EvaluationData",
@@ -122,6 +124,7 @@ __all__ = [
     "Sample",
     "ScratchModel",
     "Stage",
+    "StartingModel",
     "Table",
     "TaskName",
     "Temperature",

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from ..lines import is_table
-from .base import NotEmpty, Positive, Share, Table, kind_of
+from .base import NotEmpty, Positive, Share, Table, kind_of, rule_broken
 
 
 class PretrainedModel(Table):
@@ -17,6 +17,20 @@ class PretrainedModel(Table):
     of another run, or a name on the model hub."""
     trust_remote_code: bool = False
     """Allow the model's repository to run code of its own. Only for repositories that you have read."""
+
+
+class StartingModel(PretrainedModel):
+    """A model that exists already, or chosen layers of it."""
+
+    layers: Positive | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
+    """Take only so many of its layers, evenly spaced from first to last, or those of these numbers, from 0 on;
+    embeddings and head are taken over whole. All layers if not given."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> "StartingModel":
+        if isinstance(self.layers, list) and self.layers != sorted(set(self.layers)):
+            raise rule_broken("layers", "the numbers of the layers must rise, each given once")
+        return self
 
 
 class ScratchModel(Table):
@@ -82,7 +96,7 @@ def _kind(value: Any) -> str | None:
     return kind_of(value, guess)
 
 
-_Pretrained = Annotated[PretrainedModel, Tag("pretrained")]
+_Pretrained = Annotated[StartingModel, Tag("pretrained")]
 _Scratch = Annotated[ScratchModel, Tag("scratch")]
 
 LanguageModel = Annotated[_Pretrained | _Scratch, Discriminator(_kind)]
