@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 class _Room:
     """Keys and values of all rows in layers of one shape: (rows, 2 · layers, heads, longest text, width)."""
 
-    def __init__(self, columns: Sequence[Tensor], index: Tensor, more: int):
+    def __init__(self, columns: Sequence[Tensor], prompts: Tensor, rows: int, more: int):
         _, heads, self.prompt, width = columns[0].shape
-        self.tensor = columns[0].new_empty(len(index), len(columns), heads, self.prompt + more, width)
+        shape = len(prompts), rows, len(columns), heads, self.prompt + more, width
+        self.tensor = columns[0].new_empty(shape)
+        whole = len(prompts) == len(columns[0])
         for place, column in enumerate(columns):
-            self.tensor[:, place, :, : self.prompt] = column.index_select(0, index)
+            chosen = column if whole else column.index_select(0, prompts)
+            self.tensor[:, :, place, :, : self.prompt] = chosen[:, None]
+        self.tensor = self.tensor.flatten(0, 1)
 
     def follow(self, index: Tensor, end: int) -> None:
         """Row i goes on from row index[i], which belongs to the same prompt; texts go up to `end`."""
@@ -62,8 +66,9 @@ def empty(model: "PreTrainedModel") -> Cache:
     return DynamicCache(config=model.config)
 
 
-def spread(cache: Cache, index: Tensor, more: int) -> None:
-    """After the prompts are read: row i goes on from prompt index[i], by up to `more` tokens."""
+def spread(cache: Cache, prompts: Tensor, rows: int, more: int) -> None:
+    """After the prompts are read: so many rows go on from each of these, in rising order, by up to `more` tokens."""
+    index = prompts.repeat_interleave(rows)
     alike: dict[tuple[int, ...], list[int]] = {}
     for place, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer and _shape(layer.keys) == _shape(layer.values):
@@ -72,7 +77,7 @@ def spread(cache: Cache, index: Tensor, more: int) -> None:
             layer.reorder_cache(cast("torch.LongTensor", index))
     for places in alike.values():
         layers = [cast("Any", cache.layers[place]) for place in places]
-        room = _Room([column for layer in layers for column in (layer.keys, layer.values)], index, more)
+        room = _Room([column for layer in layers for column in (layer.keys, layer.values)], prompts, rows, more)
         for number, place in enumerate(places):
             cache.layers[place] = _RowsLayer(room, 2 * number)
 

@@ -154,9 +154,13 @@ class Chooser:
 
     def next_rows(self, candidates: Candidates, fates: NDArray[np.uint8]) -> Rows:
         """The rows that the kept candidates become."""
-        dropped = fates != Fate.KEPT
-        places = np.argsort(dropped, axis=1, kind="stable")[:, : self.rows]
-        totals = np.where(take(dropped, places), -np.inf, take(candidates.totals, places))
+        if len(self._ends) == 0:  # the first ones, and none is there behind one that is not
+            totals = candidates.totals[:, : self.rows]
+            places = np.broadcast_to(np.arange(totals.shape[1]), totals.shape)
+        else:
+            dropped = fates != Fate.KEPT
+            places = np.argsort(dropped, axis=1, kind="stable")[:, : self.rows]
+            totals = np.where(take(dropped, places), -np.inf, take(candidates.totals, places))
         places = np.where(totals > -np.inf, places, 0)
         if places.shape[1] < self.rows:  # a vocabulary smaller than the rows
             missing = ((0, 0), (0, self.rows - places.shape[1]))
@@ -176,6 +180,9 @@ class Chooser:
             step: from 0.
         """
         last = step == self._steps - 1
+        alive = rows.totals[:, 0] > -np.inf
+        if len(self._ends) == 0 and not last:
+            return ~alive
         ending = (fates == Fate.FINISHED) | ((fates == Fate.KEPT) & last)
         for place in np.flatnonzero(ending.any(1)).tolist():
             totals = candidates.totals[place]
@@ -194,8 +201,7 @@ class Chooser:
             )
         if last:
             return np.ones(len(active), bool)
-        alive = rows.totals[:, 0] > -np.inf
-        if not self.competing or len(self._ends) == 0:
+        if not self.competing:
             return ~alive
         return np.array([not alive[i] or self._hopeless(p, rows.totals[i, 0], step) for i, p in enumerate(active)])
 

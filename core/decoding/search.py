@@ -220,7 +220,7 @@ class _Reader:
         ids = torch.from_numpy(np.ascontiguousarray(tokens).reshape(-1, 1)).to(self._device)
         width = chosen.shape[1]
         if self._step == 0:
-            caches.spread(self._cache, index, self._steps - 1)
+            caches.spread(self._cache, torch.from_numpy(stay).to(self._device), width, self._steps - 1)
         elif len(order) != len(candidates.ids) * self._width or (order[1:] <= order[:-1]).any() or order[0] != 0:
             caches.follow(self._cache, index, same_prompts=len(stay) == len(candidates.ids))
         if self._texts is not None:
