@@ -15,7 +15,18 @@ import typer
 from ..core.errors import ExitCode, LmwbError, RecipeError
 from ..core.home import Home
 from ..core.text import printable
-from .commands import comparing, evaluating, generating, launching, predicting, reading, recipes, scoring, series
+from .commands import (
+    comparing,
+    compressing,
+    evaluating,
+    generating,
+    launching,
+    predicting,
+    reading,
+    recipes,
+    scoring,
+    series,
+)
 
 app = typer.Typer(
     name="lmwb",
@@ -25,7 +36,7 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (launching, reading, comparing, series, recipes, generating, scoring, predicting, evaluating):
+for group in (launching, reading, comparing, series, recipes, generating, scoring, predicting, evaluating, compressing):
     group.add_to(app)
 
 _WITH_VALUE = ("--home",)
