@@ -1,43 +1,21 @@
 """Completing prompts while recording what the model thought of every token."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.tokenizer import token_pieces
 from ..recipe.schema import Sample
 from ..tokens import TokenTrace
 from ..training.randomness import generator
+from .recording import Measured, measure
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-@dataclass
-class _Measured:
-    """Per position: log-probability, rank, entropy of the token, and the likeliest alternatives."""
-
-    logprob: list[Tensor]
-    rank: list[Tensor]
-    entropy: list[Tensor]
-    alternative_ids: list[Tensor]
-    alternative_logprob: list[Tensor]
-
-    def add(self, logits: Tensor, ids: Tensor, alternatives: int) -> None:
-        """Measure tokens `ids` (n,) against the logits (n, vocabulary) that predicted them."""
-        logprob = logits.float().log_softmax(-1)
-        chosen = logprob.gather(1, ids[:, None])
-        top = logprob.topk(min(alternatives, logprob.shape[1]))
-        self.logprob.append(chosen[:, 0])
-        self.rank.append((logprob > chosen).sum(1) + 1)
-        # 0 · log 0 counts as 0
-        self.entropy.append(torch.special.entr(logprob.exp()).sum(1) / np.log(2))
-        self.alternative_ids.append(top.indices)
-        self.alternative_logprob.append(top.values)
 
 
 @torch.inference_mode()
@@ -73,17 +51,17 @@ def complete(
     given = given if longest is None else given[-longest:]
     random = generator(seed, "sampling")
     ids = torch.tensor([given], device=device)
-    measured = _Measured([], [], [], [], [])
+    measured: list[Measured] = []
     output: Any = model(input_ids=ids, use_cache=True)
     if len(given) > 1:
-        measured.add(output.logits[0, :-1], ids[0, 1:], settings.alternatives)
+        measured.append(_measured(output.logits[0, :-1], ids[0, 1:], settings))
     generated: list[int] = []
     for _ in range(steps):
         logits = output.logits[0, -1:]
         if not torch.isfinite(logits).all():
             raise ValueError("the model's output is not finite")
         token = _draw(logits[0], settings, random)
-        measured.add(logits, token, settings.alternatives)
+        measured.append(_measured(logits, token, settings))
         generated.append(int(token))
         if generated[-1] in ends:
             break
@@ -111,27 +89,32 @@ def _draw(logits: Tensor, settings: Sample, random: torch.Generator) -> Tensor:
     return torch.multinomial(scaled.softmax(-1), 1, generator=random).to(logits.device)
 
 
+def _measured(logits: Tensor, ids: Tensor, settings: Sample) -> Measured:
+    """Numbers of tokens (n,) under the logits (n, vocabulary) that predicted them."""
+    return measure(logits.float().log_softmax(-1), ids, settings.alternatives)
+
+
 def _trace(
-    tokenizer: "PreTrainedTokenizerBase", given: list[int], generated: list[int], measured: _Measured
+    tokenizer: "PreTrainedTokenizerBase", given: list[int], generated: list[int], parts: list[Measured]
 ) -> TokenTrace:
-    def column(parts: list[Tensor], first: float) -> np.ndarray[Any, Any]:
+    def column(name: str, first: float) -> NDArray[Any]:
         """The measurements as one array, with `first` for the token that had no context."""
         if not parts:
             return np.full((1,), first)
-        joined = torch.cat(parts).cpu().numpy()
+        joined = np.concatenate([getattr(part, name) for part in parts])
         return np.concatenate([np.full((1, *joined.shape[1:]), first, joined.dtype), joined])
 
     ids = np.asarray(given + generated, np.uint32)
-    alternative_ids = column(measured.alternative_ids, 0).astype(np.uint32).reshape(len(ids), -1)
+    alternative_ids = column("alternative_ids", 0).astype(np.uint32).reshape(len(ids), -1)
     known = sorted({int(i) for i in ids} | {int(i) for i in alternative_ids.ravel()})
     return TokenTrace(
         ids=ids,
         prompt_length=len(given),
-        logprob=column(measured.logprob, np.nan).astype(np.float32),
-        rank=column(measured.rank, 0).astype(np.uint32),
-        entropy=column(measured.entropy, np.nan).astype(np.float32),
+        logprob=column("logprob", np.nan).astype(np.float32),
+        rank=column("rank", 0).astype(np.uint32),
+        entropy=column("entropy", np.nan).astype(np.float32),
         alternative_ids=alternative_ids,
-        alternative_logprob=column(measured.alternative_logprob, np.nan).astype(np.float32).reshape(len(ids), -1),
+        alternative_logprob=column("alternative_logprob", np.nan).astype(np.float32).reshape(len(ids), -1),
         pieces=token_pieces(tokenizer, known),
         special=frozenset(tokenizer.all_special_ids) & set(known),
     )
