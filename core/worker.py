@@ -4,17 +4,20 @@ It is started by the supervisor and holds the run's lock for as long as it lives
 it to write a checkpoint and end.
 """
 
+import os
 import signal
 import sys
 import traceback
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .crew import Crew, ProcessEnded
 from .errors import ExitCode, LmwbError, Stopped, TrainingError, ValueInRecipeError
 from .history.database import open_database
-from .history.ledger import begin_stage, describe_environment, end_attempt, end_stage
+from .history.ledger import Outcome, begin_stage, describe_environment, end_attempt, end_stage
 from .history.liveness import keep_from_children
 from .history.queries import History, Run
 from .history.recorder import Recorder
@@ -44,10 +47,8 @@ def main(arguments: list[str]) -> int:
         try:
             _Attempt(home, uid, int(attempt_id), connection, recorder, stop).work()
         except LmwbError as error:
-            print(f"error: {error}", flush=True)
-            recorder.event("error", str(error), "error")
-            recorder.close()
-            return end("failed", error.exit_code, str(error))
+            _tell_end(recorder, error)
+            return end(_outcome(error), error.exit_code, str(error))
         except Stopped:
             recorder.close()
             return end("stopped", ExitCode.RUN_STOPPED)
@@ -59,6 +60,16 @@ def main(arguments: list[str]) -> int:
             return end("failed", ExitCode.BUG, message)
         recorder.close()
         return end("finished", ExitCode.OK)
+
+
+def _tell_end(recorder: Recorder, error: LmwbError) -> None:
+    print(f"error: {error}", flush=True)
+    recorder.event("error", str(error), "error")
+    recorder.close()
+
+
+def _outcome(error: LmwbError) -> Outcome:
+    return "killed" if error.exit_code == ExitCode.RUN_DIED else "failed"
 
 
 class _StopSwitch:
@@ -89,6 +100,7 @@ class _Attempt:
         self._connection = connection
         self._recorder = recorder
         self._stop = stop
+        self._crew: Crew | None = None
 
     def work(self) -> None:
         recipe = thaw(self._recipe_toml)
@@ -101,13 +113,20 @@ class _Attempt:
     def _do_stages(self, recipe: Recipe) -> None:
         from .device import choose_device, device_name
         from .models.loading import quiet
+        from .training.distribution import device_of, share_cores, team_size
 
         quiet()
         device = choose_device(recipe.device)
-        self._describe(device_name(device))
-        for position, entry in enumerate(self._stages):
-            if entry.outcome != "finished":
-                self._do(position, resolved(recipe, position, self._run.folder, self._home), entry.id, recipe, device)
+        size = team_size(recipe.processes, recipe.device)
+        if size > 1:
+            device = device_of(0, device)
+            share_cores(size, device)
+        self._describe(device_name(device) if size == 1 else f"{size} processes, the first on {device_name(device)}")
+        with closing(Crew(self._home, self._run.uid, size, device, self._give_up)) as self._crew:
+            for position, entry in enumerate(self._stages):
+                if entry.outcome != "finished":
+                    stage = resolved(recipe, position, self._run.folder, self._home)
+                    self._do(position, stage, entry.id, recipe, device)
 
     def _do_members(self, recipe: Recipe) -> None:
         """Run the members and compare them, anew in every attempt; needs no torch."""
@@ -160,7 +179,7 @@ class _Attempt:
                 summary = compare.run(stage, StagePlace(**place), self._home, self._run)
             else:
                 context = StageContext(**place, cache=self._home.cache, seed=recipe.seed, device=device)
-                summary = self._work_of(stage, context)
+                summary = self._work_of(position, stage, context)
         except ValueInRecipeError as error:
             raise origins.blame(origins.read(self._run.folder), position, error) from None
         finally:
@@ -169,7 +188,7 @@ class _Attempt:
         self._recorder.flush()
         end_stage(self._connection, stage_id, summary)
 
-    def _work_of(self, stage: Stage, context: StageContext) -> dict[str, Any]:
+    def _work_of(self, position: int, stage: Stage, context: StageContext) -> dict[str, Any]:
         """Do a stage's work; returns its results."""
         if isinstance(stage, AugmentStage):
             from .stages import augment
@@ -190,7 +209,16 @@ class _Attempt:
         assert isinstance(stage, TRAIN_STAGES)
         from .stages import train
 
-        return train.run(stage, context)
+        assert self._crew is not None
+        with self._crew.at_work(position) as team:
+            return train.run(stage, replace(context, team=team))
+
+    def _give_up(self, error: ProcessEnded) -> None:
+        """End this process, which waits in vain for another one of the team; from another thread."""
+        _tell_end(self._recorder, error)
+        with closing(open_database(self._home)) as connection:
+            end_attempt(connection, self._attempt_id, _outcome(error), exit_code=error.exit_code, message=str(error))
+        os._exit(error.exit_code)
 
     def _event_files(self) -> EventFiles:
         events = EventFiles()

@@ -12,6 +12,8 @@ from ..history.recorder import Level, Recorder
 if TYPE_CHECKING:
     import torch
 
+    from ..training.distribution import Team
+
 
 @dataclass(frozen=True)
 class StagePlace:
@@ -49,8 +51,10 @@ class StageContext(StagePlace):
         cache: a folder for what can be made again, shared by all runs.
         seed: of the run.
         device: to compute on.
+        team: the processes that train together; None for one.
     """
 
     cache: Path
     seed: int
     device: "torch.device"
+    team: "Team | None" = None

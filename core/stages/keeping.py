@@ -27,7 +27,9 @@ class Facts:
         bad_steps: skipped because something was not finite.
         tokens: read in all.
         seconds: spent on steps, evaluations left out.
-        peak_bytes: the most memory that the training held, of the device, or of the process on a CPU.
+        peak_bytes: the most memory that the training held, of the device, or of the process on a CPU; of several
+            processes, the first one's.
+        processes: that trained together.
     """
 
     rows: str
@@ -38,6 +40,7 @@ class Facts:
     tokens: int = 0
     seconds: float = 0.0
     peak_bytes: int = 0
+    processes: int = 1
 
 
 class Keeper:

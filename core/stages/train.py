@@ -9,10 +9,11 @@ from torch import nn
 from ..errors import Stopped, ValueInRecipeError
 from ..methods import Place, activate, adapt, update_spectrum
 from ..models.loading import make_model
-from ..recipe.schema import TrainStage
+from ..recipe.schema import Distillation, TrainStage
 from ..tasks.registry import task_of
 from ..tasks.task import Material, Surroundings, Task
 from ..training import checkpoints
+from ..training.distribution import ALONE, Team
 from ..training.evaluation import evaluate
 from ..training.loop import Loop
 from ..training.probe import probe
@@ -36,19 +37,30 @@ def run(stage: TrainStage, context: StageContext) -> dict[str, Any]:
     return _Training(stage, context).run()
 
 
+def follow(stage: TrainStage, context: StageContext) -> None:
+    """Do the share of a process beside the first, which decides, measures and writes.
+
+    Raises:
+        LmwbError: what `run` raises too.
+        Stopped: the first process was asked to stop.
+    """
+    _Training(stage, context).follow()
+
+
 class _Training:
     def __init__(self, stage: TrainStage, context: StageContext):
         self._stage = stage
         self._settings = stage.train
         self._context = context
-        resumed = checkpoints.newest(context.folder / "checkpoints", context.tell)
-        if resumed is not None:
-            context.tell(f"going on from checkpoint {resumed.folder.name}")
+        self._team: Team = context.team or ALONE
+        resumed = self._newest()
         self._task: Task = task_of(
             stage, Surroundings(context.seed, context.cache, context.tell, resumed.folder if resumed else None)
         )
-        self._material: Material = self._task.read()
+        with self._team.first_first():
+            self._material: Material = self._task.read()
         train = self._material.train
+        self._team.agree("training rows", train.fingerprint)
         self._plan = self._material.planned(self._settings, context.seed)
         torch.manual_seed(derived_seed(context.seed, "weights"))
         material = self._material
@@ -56,15 +68,43 @@ class _Training:
             stage.model, self._task.head, material.tokenizer, material.fields, context.tell, context.cache
         )
         self._task.check_model(model)
-        self._methods = activate(stage.method, self._place_of(model))
+        with self._team.first_first():
+            self._methods = activate(stage.method, self._place_of(model))
         groups = adapt(model, stage.method, context.tell)
         self._model = cast("nn.Module", model.to(context.device))  # pyright: ignore[reportArgumentType]
         context.tell(f"{self._plan.total:,} steps, {self._plan.steps_per_epoch:,} to an epoch")
-        self._loop = Loop(self._model, train, self._settings, self._plan, context.device, groups, self._methods)
+        self._loop = Loop(
+            self._model, train, self._settings, self._plan, context.device, groups, self._methods, self._team
+        )
         self._facts = Facts(rows=train.fingerprint)
         self._keeper = Keeper(stage, context, model, self._material.tokenizer, self._loop, self._facts)
         self._after = 0 if resumed is None else self._keeper.take_up(resumed)
+        self._note_team()
+        self._loop.equalise()
         self._measurer = Measurer(stage, context, self._plan, self._facts, self._after)
+
+    def _newest(self) -> checkpoints.Saved | None:
+        """The checkpoint to go on from, as the first process finds it."""
+        folder = self._context.folder / "checkpoints"
+        found = checkpoints.newest(folder, self._context.tell) if self._team.leads else None
+        name = self._team.announced(None if found is None else found.folder.name)
+        if name is not None:
+            self._context.tell(f"going on from checkpoint {name}")
+        return None if name is None else checkpoints.saved_at(folder / name)
+
+    def _note_team(self) -> None:
+        """Say what sharing the work changes, and remember how many share it."""
+        size, before = self._team.size, self._facts.processes
+        if self._after and size != before:
+            self._context.tell(
+                f"the checkpoint was made with processes = {before}, now there are {size}: the rows of each step are "
+                "the same, sums are rounded in another order, and dropout draws otherwise"
+            )
+        if size > 1 and any(_averages_batches(module) for module in self._model.modules()):
+            self._context.tell(
+                f"the model normalises over the rows of a batch: with {size} processes over those of one process"
+            )
+        self._facts.processes = size
 
     def _place_of(self, model: "PreTrainedModel") -> Place:
         context, material = self._context, self._material
@@ -85,7 +125,7 @@ class _Training:
     def run(self) -> dict[str, Any]:
         self._keeper.check_space()
         if self._after == 0:
-            adapted = bool(self._stage.method)
+            adapted = any(not isinstance(method, Distillation) for method in self._stage.method)
             probe(self._model, self._material.train, self._context.device, self._context.tell, adapted)
         self._context.begin(self._plan.total, self._after)
         self._measurer.progress(self._after)
@@ -98,16 +138,31 @@ class _Training:
         self._measurer.report()
         return self._finish()
 
+    def follow(self) -> None:
+        """What a process beside the first does: its share of each step and of each evaluation."""
+        if self._after == 0:
+            self._figures("validation", self._team)
+        for step in self._loop.steps(self._after):
+            if self._evaluates_at(step.number):
+                self._figures("validation", self._team)
+            if self._team.decision(False):
+                raise Stopped
+        chosen = self._team.announced(None)
+        if not self._methods:
+            self._keeper.take_weights(chosen, self._plan.total)
+            self._figures("validation", self._team)
+            self._figures("test", self._team)
+
     def _after_step(self, step: int) -> None:
         last = step == self._plan.total
         improved = False
-        if last or step % self._eval_every == 0:
+        if self._evaluates_at(step):
             self._measurer.report()
             improved = self._look(step)
         elif self._sample_every is not None and step % self._sample_every == 0:
             self._measurer.report()
             self._sample(step)
-        stop = self._context.stop_wanted() and not last
+        stop = self._team.decision(self._context.stop_wanted() and not last)
         if last or stop or improved or step % (self._settings.checkpoint_every or self._eval_every) == 0:
             self._measurer.report()
             self._measurer.progress(step, "saving")
@@ -116,6 +171,9 @@ class _Training:
         if stop:
             self._context.tell("stopped as asked; a checkpoint holds everything", step, "stopped")
             raise Stopped
+
+    def _evaluates_at(self, step: int) -> bool:
+        return step == self._plan.total or step % self._eval_every == 0
 
     @property
     def _eval_every(self) -> int:
@@ -132,7 +190,7 @@ class _Training:
         improved = False
         if self._material.validation:
             self._measurer.progress(step, "evaluating")
-            figures = self._figures("validation")
+            figures = self._figures("validation", self._team)
             self._context.recorder.metrics(
                 self._context.stage_id,
                 step,
@@ -160,12 +218,15 @@ class _Training:
         self._facts.best_step, self._facts.best_value = step, value
         return True
 
-    def _figures(self, part: str) -> dict[str, dict[str, float]]:
-        """The figures of all objectives of a part, by their names."""
+    def _figures(self, part: str, team: Team) -> dict[str, dict[str, float]]:
+        """The figures of all objectives of a part, by their names; the processes of the team share the rows."""
+        team.spread(
+            buffer for module in self._model.modules() if _averages_batches(module) for buffer in module.buffers()
+        )
         parts = self._material.validation if part == "validation" else self._material.test
         settings, device = self._settings, self._context.device
         return {
-            name: evaluate(self._model, rows, settings.eval_batch_size, device, settings.precision)
+            name: evaluate(self._model, rows, settings.eval_batch_size, device, settings.precision, team)
             for name, rows in parts.items()
         }
 
@@ -187,6 +248,7 @@ class _Training:
         last, best = self._plan.total, self._facts.best_step
         chosen = best if self._settings.result == "best" and best is not None else last
         self._measurer.progress(last, "finishing")
+        self._team.announced(chosen)
         self._keeper.take_weights(chosen, last)
         of_methods = {
             f"{method.name}/{name}": value
@@ -207,7 +269,9 @@ class _Training:
         }
         if self._facts.first:
             results |= {f"{part}/before": figures for part, figures in self._facts.first.items()}
-        results |= self._figures("validation") | self._figures("test")
+        # methods have made the model another one, which the other processes do not have
+        team = ALONE if self._methods else self._team
+        results |= self._figures("validation", team) | self._figures("test", team)
         if spectrum := update_spectrum(self._model):
             results["spectrum"] = spectrum
         results |= of_methods
@@ -219,3 +283,8 @@ class _Training:
         total = sum(weight.numel() for weight in self._model.parameters())
         trained = sum(weight.numel() for weight in self._model.parameters() if weight.requires_grad)
         return {"parameters": total, "trained": trained, "trained_percent": 100 * trained / total}
+
+
+def _averages_batches(module: nn.Module) -> bool:
+    """Whether it is a batch norm, whose running averages differ from process to process."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)

@@ -73,9 +73,14 @@ def newest(folder: Path, tell: Callable[[str], None]) -> Saved | None:
     for candidate in reversed(_by_step(folder)):
         trouble = damage(candidate)
         if trouble is None:
-            return Saved(candidate, facts_of(candidate)["step"], _size(candidate))
+            return saved_at(candidate)
         tell(f"checkpoint {candidate.name} is damaged ({trouble}); trying the one before it")
     return None
+
+
+def saved_at(folder: Path) -> Saved:
+    """The checkpoint in a folder."""
+    return Saved(folder, facts_of(folder)["step"], _size(folder))
 
 
 def damage(folder: Path) -> str | None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -176,9 +177,13 @@ def join(rank: int, size: int, store: Store, device: torch.device) -> Team:
     return Team(rank, size, store, tensors)
 
 
-def stay_local() -> None:
-    """Let the processes of this machine talk over its loopback interface, where nobody else listens."""
+def store_in(file: Path, size: int) -> Store:
+    """Where the processes of this machine meet; they will talk over its loopback interface, where nobody else listens.
+
+    A file, not a port: it can be opened by its owner only, and whoever reached it could speak as one of the team.
+    """
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    return dist.FileStore(str(file), size)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def team_size(processes: int | str, wish: str) -> int:
@@ -206,8 +211,8 @@ def device_of(rank: int, first: torch.device) -> torch.device:
     return torch.device("cuda", rank) if first.type == "cuda" else first
 
 
-def share_cores(size: int) -> None:
+def share_cores(size: int, device: torch.device) -> None:
     """Give each process of a team on a CPU its share of the cores, unless the user has said how many threads."""
-    if "OMP_NUM_THREADS" not in os.environ:
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(max(1, cores // size))

@@ -1,0 +1,111 @@
+"""A process that trains beside a run's worker, as one of its crew.
+
+It does its share of each step and tells nothing: it has no lock, no recorder and no log of its own. It ends when the
+worker closes its standard input, or dies, which closes it too. If something goes wrong here, one line of JSON on
+standard output says what; whatever else is printed goes to the run's log.
+"""
+
+import json
+import os
+import shutil
+import sys
+import threading
+import traceback
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, cast
+
+from .errors import ExitCode, LmwbError, Stopped
+from .history.queries import History
+from .home import Home
+from .recipe import thaw
+from .recipe.schema import TRAIN_STAGES, Recipe
+from .references import resolved
+from .stages.context import StageContext
+
+if TYPE_CHECKING:
+    import torch
+
+    from .history.recorder import Level, Recorder
+    from .training.distribution import Team
+
+
+def main(arguments: list[str]) -> int:
+    """Train along: HOME UID NUMBER SIZE MEETING DEVICE; returns the exit code."""
+    root, uid, number, size, meeting, device = arguments
+    report = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print belongs to the log
+    threading.Thread(target=_end_with_the_worker, args=(Path(meeting).parent,), daemon=True).start()
+    try:
+        _work(Home(Path(root)), uid, int(number), int(size), meeting, device)
+    except LmwbError as error:
+        return _report(report, str(error), error.exit_code)
+    except Exception as error:
+        traceback.print_exc()
+        return _report(report, f"{type(error).__name__}: {error}", ExitCode.BUG)
+    return ExitCode.OK
+
+
+def _report(file: TextIO, error: str, code: ExitCode) -> int:
+    print(json.dumps({"error": error, "code": int(code)}), file=file, flush=True)
+    return code
+
+
+def _end_with_the_worker(folder: Path) -> None:
+    """Wait until nobody holds the other end of the pipe, and leave at once, whatever is being done."""
+    sys.stdin.buffer.read()
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
+
+
+def _work(home: Home, uid: str, number: int, size: int, meeting: str, first: str) -> None:
+    import torch
+
+    from .models.loading import quiet
+    from .training.distribution import device_of, join, share_cores, store_in
+
+    quiet()
+    device = device_of(number, torch.device(first))
+    share_cores(size, device)
+    team = join(number, size, store_in(Path(meeting), size), device)
+    with closing(History(home)) as history:
+        run = history.find(uid)
+        recipe = thaw(history.recipe(run.id))
+    while True:
+        _do(recipe, team.announced(None), run.folder, home, device, team)
+
+
+def _do(recipe: Recipe, position: int, run_folder: Path, home: Home, device: "torch.device", team: "Team") -> None:
+    from .stages import train
+
+    stage = resolved(recipe, position, run_folder, home)
+    assert isinstance(stage, TRAIN_STAGES)
+    context = _Silent(
+        stage_id=0,
+        run_folder=run_folder,
+        folder=run_folder / stage.name,
+        recorder=cast("Recorder", None),  # the first process's business
+        begin=lambda _total, _after: None,
+        stop_wanted=lambda: False,
+        cache=home.cache,
+        seed=recipe.seed,
+        device=device,
+        team=team,
+    )
+    try:
+        train.follow(stage, context)
+    except Stopped:
+        return
+
+
+@dataclass(frozen=True)
+class _Silent(StageContext):
+    """A stage's place in a process that tells nothing: the first one tells the same."""
+
+    def tell(self, text: str, step: int | None = None, kind: str = "note", level: "Level" = "info") -> None:
+        """Say nothing."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
