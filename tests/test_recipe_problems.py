@@ -13,8 +13,8 @@ HEAD = TOP + 'data = { train = "texts.txt" }\n'
 STAGES = 'name = "x"\n[[stage]]\nname = "one"\nmodel = { from = "m" }\ndata = { train = "texts.txt" }\n'
 
 TOP_KEYS = (
-    "known keys: data, defaults, description, device, jobs, kind, log, method, model, name, objective, sample, seed, "
-    "seeds, sweep, tokenizer, train"
+    "known keys: data, defaults, description, device, jobs, kind, log, method, model, name, objective, processes, sample, "
+    "seed, seeds, sweep, tokenizer, train"
 )
 
 _KINDS = list(dict.fromkeys(f"'{each.model_fields['kind'].default}'" for each in schema.STAGES))
