@@ -344,3 +344,81 @@ def test_roberta_counts_positions_from_its_padding_on(tmp_path, corpus):
     with pytest.raises(ValueInRecipeError, match="block_size 34 is more than the 33 tokens"):
         Bench(tmp_path / "home", stage(corpus, model=of, data__block_size=34)).work()
     Bench(tmp_path / "fits", stage(corpus, model=of, data__block_size=33, train__steps=1)).work()
+
+
+# -- smoothing --------------------------------------------------------------------------------------
+
+
+def smoothed(tokenizer, rows, power=0.7, share=0.15):
+    counts = np.bincount(rows.stream, minlength=len(tokenizer))
+    return Masker(tokenizer, Masking(share=share, smoothing=power), counts), counts
+
+
+def test_with_smoothing_every_row_hides_its_share_rounded_up(tokenizer, rows):
+    masker, _ = smoothed(tokenizer, rows)
+    ids = np.full((2, 23), tokenizer.pad_token_id)
+    real = np.arange(23) < np.array([[23], [9]])
+    marks = [tokenizer.cls_token_id, tokenizer.sep_token_id]
+    ids[0, :] = 20 + np.arange(23)
+    ids[1, :9] = [marks[0], *[30] * 7, marks[1]]
+    _, chosen = masker.hide(ids, real, [0, 1], 3)
+    assert chosen.sum(axis=1).tolist() == [4, 2]  # ⌈.15 · 23⌉ and ⌈.15 · 9⌉
+    assert not chosen[1, [0, *range(8, 23)]].any()
+
+
+def test_with_smoothing_a_row_with_fewer_tokens_than_wanted_hides_them_all(tokenizer, rows):
+    masker, _ = smoothed(tokenizer, rows, share=0.9)
+    ids = np.array([[tokenizer.cls_token_id, 40, tokenizer.unk_token_id, tokenizer.sep_token_id]])
+    _, chosen = masker.hide(ids, np.ones_like(ids, bool), [5], 3)
+    assert chosen.tolist() == [[False, True, False, False]]
+
+
+def test_with_smoothing_tokens_are_drawn_one_by_one_in_proportion_to_their_rarity(tokenizer, rows):
+    """Two of four without putting back: chances worked out over all orders."""
+    masker, counts = smoothed(tokenizer, rows, share=0.5)
+    ordinary = [i for i in np.argsort(-counts) if i > 10 and counts[i]]
+    tokens = [ordinary[0], ordinary[1], ordinary[-1], ordinary[len(ordinary) // 2]]
+    weights = counts[tokens] ** -0.7
+    weights /= weights.sum()
+    wanted = [w + sum(v * w / (1 - v) for j, v in enumerate(weights) if j != i) for i, w in enumerate(weights)]
+    many = 20_000
+    _, chosen = masker.hide(np.tile(tokens, (many, 1)), np.ones((many, 4), bool), range(many), 1)
+    assert (chosen.sum(axis=1) == 2).all()
+    assert chosen.mean(axis=0) == pytest.approx(wanted, abs=4 * 0.5 / many**0.5)
+    assert max(wanted) - min(wanted) > 0.2
+
+
+def test_with_smoothing_masks_are_a_function_of_seed_and_row(tokenizer, rows):
+    objective = MaskedLM(rows, smoothed(tokenizer, rows)[0], tokenizer.pad_token_id)
+    many, alone = objective.collate([4, 2, 7], seed=3), objective.collate([2], seed=3)
+    assert torch.equal(many.inputs["input_ids"][1, : alone.inputs["input_ids"].shape[1]], alone.inputs["input_ids"][0])
+    other = objective.collate([2], seed=4)
+    assert not torch.equal(other.inputs["input_ids"], alone.inputs["input_ids"])
+
+
+def test_only_training_is_smoothed(tmp_path, corpus):
+    from lmwb.core.tasks.masked import MaskedTask
+    from lmwb.core.tasks.task import Surroundings
+
+    def hidden(smoothing):
+        of = stage(corpus, masking={"smoothing": smoothing})
+        material = MaskedTask(of, Surroundings(1, tmp_path / "cache", print)).read()
+        parts = (material.train, material.validation["validation"])
+        return [part.collate(range(len(part)), seed=0).inputs["places"].tolist() for part in parts]
+
+    plain, weighed = hidden(0.0), hidden(0.7)
+    assert plain[0] != weighed[0]
+    assert plain[1] == weighed[1]
+
+
+def test_shares_that_add_up_but_for_rounding_are_taken():
+    assert 0.7 + 0.2 + 0.1 != 1.0
+    for mask, random in ((0.7, 0.2), (0.7, 0.3), (0.8, 0.2), (0.58, 0.42), (1.0, 0.0), (0.1 + 0.2, 0.7)):
+        Masking(mask=mask, random=random)
+    with pytest.raises(ValueError, match="together at most 1"):
+        Masking(mask=0.8, random=0.21)
+
+
+def test_whole_words_are_not_smoothed():
+    with pytest.raises(ValueError, match="leave one of them out"):
+        Masking(whole_words=True, smoothing=0.7)

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from torch import nn
 
 from ..data.blocks import framed_blocks
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from ..tokens import TokenTrace
+
+_AT_ONCE = 2**22
+"""Tokens to count together."""
 
 
 class MaskedTask:
@@ -56,12 +61,12 @@ class MaskedTask:
         self._tokenizer = make_tokenizer(self._stage, lambda: texts.train, self._around)
         tell(f"tokenizer: {len(self._tokenizer):,} tokens")
         self._check_tokenizer()
-        masker = Masker(self._tokenizer, self._stage.masking)
+        alike = Masker(self._tokenizer, self._stage.masking)
         pad = self._tokenizer.pad_token_id
         filler = pad if isinstance(pad, int) else 0
 
         def part(documents: Sequence[str], name: str) -> dict[str, MaskedLM]:
-            return {name: MaskedLM(self._rows(documents, f"data.{name}"), masker, filler)} if documents else {}
+            return {name: MaskedLM(self._rows(documents, f"data.{name}"), alike, filler)} if documents else {}
 
         self._train = self._rows(texts.train, "data.train")
         if self._train.lengths[0] < data.block_size:
@@ -76,7 +81,7 @@ class MaskedTask:
         )
         return Material(
             tokenizer=self._tokenizer,
-            train=MaskedLM(self._train, masker, filler),
+            train=MaskedLM(self._train, Masker(self._tokenizer, self._stage.masking, self._counts()), filler),
             validation=part(texts.validation, "validation"),
             test=part(texts.test, "test"),
             counts={"documents": {name: len(getattr(texts, name)) for name in ("train", "validation", "test")}},
@@ -126,6 +131,13 @@ class MaskedTask:
                 raise ValueInRecipeError(
                     "sample.prompts", f"prompt {number}, '{shown}', cannot be filled: {error}; write {GAP} for a gap"
                 ) from None
+
+    def _counts(self) -> NDArray[np.int64]:
+        """(vocabulary,) how often each token occurs in the training rows."""
+        counts = np.zeros(len(self._tokenizer), np.int64)
+        for start in range(0, len(self._train.stream), _AT_ONCE):  # the whole would be held as 64 bits
+            counts += np.bincount(self._train.stream[start : start + _AT_ONCE], minlength=len(counts))
+        return counts
 
     def _rows(self, documents: Sequence[str], key: str) -> EncodedRows:
         block_size = self._stage.data.block_size

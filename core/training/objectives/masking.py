@@ -6,7 +6,7 @@ millisecond.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,16 @@ _TOKEN_BITS = np.uint64(40)
 class Masker:
     """Hides tokens as Devlin et al. 2019 (section 3.1) do: most behind the mask token, some behind a random one."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", settings: Masking):
-        """The tokenizer must have a mask token."""
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", settings: Masking, counts: NDArray[np.int64] | None = None
+    ):
+        """The tokenizer must have a mask token.
+
+        Args:
+            tokenizer: of the rows.
+            settings: which tokens are hidden.
+            counts: (vocabulary,) how often each token occurs, for `smoothing`; without, all are drawn alike.
+        """
         assert isinstance(tokenizer.mask_token_id, int)
         self._mask = tokenizer.mask_token_id
         self._settings = settings
@@ -33,6 +41,10 @@ class Masker:
         self._special = np.zeros(size, np.bool_)
         self._special[[i for i in tokenizer.all_special_ids if i < size]] = True
         self._ordinary = np.flatnonzero(~self._special)
+        self._slowness: NDArray[np.float64] | None = None
+        """(vocabulary,) what a token's time is multiplied by in the race to be hidden."""
+        if counts is not None and settings.smoothing:
+            self._slowness = np.maximum(counts, 1).astype(np.float64) ** settings.smoothing
         self._begins = _word_beginnings(tokenizer) | self._special if settings.whole_words else None
 
     def hide(
@@ -42,6 +54,12 @@ class Masker:
 
         Special tokens and padding are never hidden. Each other token is with probability `share`, each for itself or
         with its word; of every row, at least the one that came nearest to it, so that no row is without a lesson.
+
+        With smoothing, ⌈share · tokens⌉ of every row are, marks counted as tokens, or all that can be if these are
+        fewer. They are drawn one after the other without putting back, each time with a chance in proportion to
+        count^−smoothing among those left. The published original (Sanh et al. 2019) draws so from a whole batch at
+        once; here each row has its own number and its own draw, so that what is hidden in it remains a function of
+        seed and row. Rows rich in rare tokens therefore do not take from others.
 
         Args:
             ids: (batch, longest).
@@ -60,8 +78,11 @@ class Masker:
             places = np.arange(ids.shape[1])
             first = np.maximum.accumulate(np.where(self._begins[ids], places, 0), axis=1)
             chance = np.take_along_axis(chance, first, axis=1)
-        chance = np.where(candidate, chance, 2.0)
-        chosen = candidate & ((chance < settings.share) | (chance == chance.min(axis=1, keepdims=True)))
+        if self._slowness is None:
+            chance = np.where(candidate, chance, 2.0)
+            chosen = candidate & ((chance < settings.share) | (chance == chance.min(axis=1, keepdims=True)))
+        else:
+            chosen = candidate & self._first(chance, ids, candidate, real)
         fresh = _mixed(noise[chosen] + _STEP)
         kind = (fresh >> _TOKEN_BITS) * 2.0**-24
         lottery = (fresh & np.uint64(2**40 - 1)) * np.uint64(len(self._ordinary)) >> _TOKEN_BITS
@@ -73,6 +94,17 @@ class Masker:
             np.where(kind < settings.mask + settings.random, drawn, ids[chosen]),
         )
         return hidden, chosen
+
+    def _first(
+        self, chance: NDArray[Any], ids: NDArray[np.int64], candidate: NDArray[np.bool_], real: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Those of each row that come first in a race of exponential clocks, whose rates are the weights: the same law
+        as drawing one after the other without putting back (Efraimidis & Spirakis 2006)."""
+        assert self._slowness is not None
+        times = np.where(candidate, -np.log1p(-chance) * self._slowness[ids], np.inf)
+        wanted = np.minimum(np.ceil(self._settings.share * real.sum(axis=1) - 1e-9), candidate.sum(axis=1)).astype(int)
+        order = np.argsort(np.argsort(times, axis=1, kind="stable"), axis=1, kind="stable")
+        return order < wanted[:, None]
 
 
 def _noise(seed: int, rows: Sequence[int], places: int) -> NDArray[np.uint64]:
