@@ -33,18 +33,24 @@ class Slot:
 
 
 def make_slots(recipe: Recipe) -> list[Slot]:
-    """As many as members may run at the same time: `jobs`, or one per GPU, or one.
+    """As many as members may run at the same time: `jobs`, or as many as there are GPUs for, or one.
 
-    On a machine with several GPUs each slot gets one; on a CPU each gets its share of the cores.
+    On a machine with several GPUs each slot gets one, or as many as a member has `processes`; on a CPU each gets its
+    share of the cores.
     """
     gpus = _gpus() if recipe.device in ("auto", "cuda") else []
-    jobs = recipe.jobs or max(1, len(gpus))
     if gpus:
-        return [Slot({"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}) for number in range(jobs)]
+        each = len(gpus) // (recipe.jobs or 1) if recipe.processes == "gpus" else recipe.processes
+        each = min(max(1, each), len(gpus))
+        jobs = recipe.jobs or len(gpus) // each
+        taken = [[gpus[(number * each + at) % len(gpus)] for at in range(each)] for number in range(jobs)]
+        return [Slot({"CUDA_VISIBLE_DEVICES": ",".join(some)}) for some in taken]
+    jobs = recipe.jobs or 1
     if jobs == 1 or recipe.device not in ("auto", "cpu") or "OMP_NUM_THREADS" in os.environ:
         return [Slot({})] * jobs
+    each = recipe.processes if isinstance(recipe.processes, int) else 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [Slot({"OMP_NUM_THREADS": str(max(1, cores // jobs))})] * jobs
+    return [Slot({"OMP_NUM_THREADS": str(max(1, cores // jobs // each))})] * jobs
 
 
 def _gpus() -> list[str]:

@@ -47,9 +47,11 @@ def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[st
     """
     from .device import choose_device
     from .models.loading import quiet
+    from .training.distribution import team_size
 
     quiet()
     choose_device(recipe.device)
+    team_size(recipe.processes, recipe.device)
     if recipe.log.tensorboard:
         check_installed(written)
     stages: list[dict[str, Any]] = []

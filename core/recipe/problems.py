@@ -140,6 +140,10 @@ def _wrong(path: KeyPath, place: Place, group: Sequence[ErrorDetails]) -> str:
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         return f"{name} must be {words} {_number(context[key])}, not {describe(value)}"
+    if kind == "literal_error" and _words(place.field):
+        return (
+            f"{name} must be {_words(place.field)}, not {quoted(value) if isinstance(value, str) else describe(value)}"
+        )
     if kind == "literal_error":
         return _wrong_choice(name, _literals(place.field), value)
     if kind == "union_tag_invalid":
@@ -147,7 +151,7 @@ def _wrong(path: KeyPath, place: Place, group: Sequence[ErrorDetails]) -> str:
         tags = [str(table.model_fields[key].default) for table in place.below if key in table.model_fields]
         return _wrong_choice(name, list(dict.fromkeys(tags)), value[key])
     if kind == "string_pattern_mismatch":
-        return f"{name} must be {_expected(place.field)}, not {quoted(value)}"
+        return f"{name} must be {_words(place.field) or 'of another form'}, not {quoted(value)}"
     if kind in ("string_too_short", "too_short"):
         return f"{name} must not be empty" if not value else f"{name} is too short"
     if kind == "string_too_long":
@@ -184,9 +188,10 @@ def _literals(field: FieldInfo | None) -> list[str]:
     return [str(choice) for choice in getattr(field.annotation if field else None, "__args__", ())]
 
 
-def _expected(field: FieldInfo | None) -> str:
+def _words(field: FieldInfo | None) -> str | None:
+    """What the key wants, if the schema says it in words."""
     metadata = field.metadata if field else ()
-    return next((item.words for item in metadata if isinstance(item, Expected)), "of another form")
+    return next((item.words for item in metadata if isinstance(item, Expected)), None)
 
 
 def _number(value: float) -> str:

@@ -41,7 +41,7 @@ class Recipe(Table):
         str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"), Expected("'auto', 'cpu', 'mps', 'cuda' or 'cuda:1'")
     ] = "auto"
     """`auto` takes a GPU if there is one; else `cpu`, `cuda`, `cuda:1` or `mps`."""
-    processes: Positive | Literal["gpus"] = 1
+    processes: Annotated[Positive | Literal["gpus"], Expected("a whole number from 1 on, or 'gpus'")] = 1
     """Processes that train a model together, each with a GPU or a share of the cores to itself, or `gpus`: one for each
     GPU. They share the rows of each step, so that the training is the same with any number."""
     log: Log = Log()
