@@ -107,7 +107,7 @@ class _Member:
 
     @property
     def version(self) -> int:
-        """Counts up whenever the deciding values are changed."""
+        """Counts up when the deciding values are changed in place, as loading does."""
         return (self.weight if self.mask.scores is None else self.mask.scores)._version
 
 
@@ -131,6 +131,7 @@ class Selection:
         over_model: choose the share among the scores of all matrices together, not in each.
         final: the threshold of every evaluation.
         now: the threshold of training; None before the first step, when training sees what evaluation does.
+        steps: optimiser steps made: a fused optimiser changes weights without a trace in their versions.
         members: the masks and what they stand before.
     """
 
@@ -138,6 +139,7 @@ class Selection:
     over_model: bool
     final: float
     now: float | None = None
+    steps: int = 0
     members: list[_Member] = field(default_factory=list["_Member"])
 
     def refresh(self, number: int, training: bool) -> None:
@@ -145,10 +147,10 @@ class Selection:
         threshold = self.now if training and self.now is not None else self.final
         member = self.members[number]
         if self.over_model:
-            state = (threshold, *(each.version for each in self.members))
+            state = (threshold, self.steps, *(each.version for each in self.members))
             if member.mask.made_for != state:
                 self._select_over_model(threshold, state)
-        elif member.mask.made_for != (state := (threshold, member.version)):
+        elif member.mask.made_for != (state := (threshold, self.steps, member.version)):
             self._select_in_matrix(member, threshold, state)
 
     @_for_later

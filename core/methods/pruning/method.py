@@ -48,7 +48,8 @@ class Pruning(Method):
         if not settings.train_embeddings:
             freeze_embeddings(place.model, place.tell)
         for module in matrices.values():
-            parametrize.register_parametrization(module, "weight", self._mask(module))
+            # unchecked, since a check would make all masks so far for each
+            parametrize.register_parametrization(module, "weight", self._mask(module), unsafe=True)
         self._masks = {name: (original_of(module), mask) for name, module, mask in masks_of(place.model)}
         names = short_names(list(dict.fromkeys(layer_of(name) for name in self._masks)))
         self._layers = {name: names[layer_of(name)] for name in self._masks}
@@ -85,6 +86,10 @@ class Pruning(Method):
                 mask.draws = True
             else:
                 mask.kept(training=True)
+
+    def after_step(self, step: int) -> None:  # noqa: ARG002
+        """Scores and weights have moved."""
+        self._selection.steps += 1
 
     def penalty(self) -> Tensor | None:
         """λ·R over the scores; None while λ is 0."""
