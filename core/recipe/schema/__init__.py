@@ -31,6 +31,7 @@ from .decoding import (
 )
 from .distilling import Distillation
 from .evaluation import EvaluateStage, EvaluationData
+from .gain import GainStage, InformationGain
 from .generating import GenerateStage, PromptData
 from .method import Adapters, AnyMethod, Layers, LinearProbe, Lora
 from .model import AnyModel, BagModel, ConvNetModel, EncoderModel, PretrainedModel, ScratchModel, StartingModel
@@ -94,10 +95,12 @@ __all__ = [
     "EvaluateStage",
     "EvaluationData",
     "Expected",
+    "GainStage",
     "GenerateStage",
     "GlueTask",
     "ImageData",
     "ImageStage",
+    "InformationGain",
     "InstructionData",
     "InstructionStage",
     "LabelData",
