@@ -1,6 +1,7 @@
 """The lab, driven by keys, with a toy language behind it."""
 
 import asyncio
+import math
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,25 +14,20 @@ from lmwb.core.decoding.client import ServiceDied
 from lmwb.core.home import Home
 from lmwb.tui.app import LmwbApp
 from lmwb.tui.lab import Branch, Opening
+from lmwb.tui.lab_settings import Settings
 from lmwb.tui.screens.home import HomeScreen
 from lmwb.tui.screens.lab import LabScreen
 from lmwb.tui.widgets.entry import Entry
+from lmwb.tui.widgets.lab_lines import SettingsChanged
 from made_generations import HOSTILE
 from make_history import HistoryMaker, Sketch
 from textual.pilot import Pilot
 from toy_models import ToyModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SIZES = [(80, 24), (120, 36), (200, 50)]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A finished run, and one that is at work."""
-    with HistoryMaker(Home(tmp_path_factory.mktemp("runs"))) as maker:
-        maker.add(Sketch("done", 80, 80))
-        maker.add(Sketch("live", 80, 40, None, alive=True))
-        yield maker.home
+SIZES = [(80, 24), *(pytest.param(size, marks=pytest.mark.slow) for size in ((120, 36), (200, 50)))]
+STEPS = 8
+"""Tokens that models say here."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -60,32 +56,42 @@ async def pilot(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pilot
 async def opened(
     pilot: Pilot[None], models: ToyModels, size: tuple[int, int] = (120, 36), opening: Opening | None = None
 ) -> AsyncIterator[LabScreen]:
-    """A lab in the shared app; nothing is left of it afterwards."""
+    """A new lab in the shared app, in the place of the one before."""
     app = pilot.app
     assert isinstance(app, LmwbApp)
     app._models = models
     app.clear_notifications()
     await resize(pilot, size)
+    while len(app.screen_stack) > 2:
+        app.pop_screen()
     lab = LabScreen(opening or Opening())
-    app.push_screen(lab)
+    (app.switch_screen if isinstance(app.screen, LabScreen) else app.push_screen)(lab)
     await settle(pilot)
-    try:
-        yield lab
-    finally:
-        while len(app.screen_stack) > 1:
-            await app.pop_screen()
-        await settle(pilot)
+    yield lab
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def runs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pilot[None]]:
+    """Another app, with a finished run and one that is at work."""
+    with HistoryMaker(Home(tmp_path_factory.mktemp("runs"))) as maker:
+        maker.add(Sketch("done", 80, 80))
+        maker.add(Sketch("live", 80, 40, None, alive=True))
+        async with LmwbApp(maker.home).run_test(size=(120, 36), notifications=True) as pilot:
+            await settle(pilot)
+            yield pilot
 
 
 @asynccontextmanager
-async def lab(home: Home, models: ToyModels, size=(120, 36), *keys: str) -> AsyncIterator[Pilot[None]]:
-    """The app, after these keys on the home screen and `l`."""
-    app = LmwbApp(home)
+async def from_runs(pilot: Pilot[None], models: ToyModels, *keys: str) -> AsyncIterator[None]:
+    """The lab after these keys on the home screen and `l`; then the home screen as it was."""
+    app = pilot.app
+    assert isinstance(app, LmwbApp)
     app._models = models
-    async with app.run_test(size=size, notifications=True) as pilot:
-        await settle(pilot)
-        await press(pilot, *keys, "l")
-        yield pilot
+    await press(pilot, *keys)
+    await pilot.press("l")
+    await turns(pilot)
+    yield
+    await press(pilot, "escape", "backspace")
 
 
 @asynccontextmanager
@@ -94,6 +100,7 @@ async def speaking(
 ) -> AsyncIterator[LabScreen]:
     """The lab after a model has said something."""
     async with opened(pilot, models, size, Opening("toy", Branch("the cat"))) as lab:
+        lab.post_message(SettingsChanged(Settings(tokens=STEPS)))
         await press(pilot, "enter")
         yield lab
 
@@ -102,7 +109,7 @@ async def resize(pilot: Pilot[None], size: tuple[int, int]) -> None:
     """Another terminal; Textual waits a moment for yet another."""
     if pilot.app.size != size:
         await pilot.resize_terminal(*size)
-        while pilot.app.screen.size != size:
+        while pilot.app.screen._compositor.size != size:
             await asyncio.sleep(0.001)
 
 
@@ -136,15 +143,10 @@ def texts(pilot: Pilot[None]) -> list[str]:
 # -- the way in ---------------------------------------------------------------------------------------
 
 
-async def test_a_sample_is_shown_as_it_was_recorded_before_any_model_is_loaded(home: Home) -> None:
-    models = ToyModels()
+async def test_a_sample_is_shown_as_it_was_recorded_before_any_model_is_loaded(runs: Pilot[None]) -> None:
+    pilot, models = runs, ToyModels()
     models.loading.clear()
-    app = LmwbApp(home)
-    app._models = models
-    async with app.run_test(size=(120, 36), notifications=True) as pilot:
-        await settle(pilot)
-        await pilot.press("l")
-        await turns(pilot)
+    async with from_runs(pilot, models):
         assert "loading …" in shown(pilot)
         assert "recorded at step 40" in shown(pilot)
         assert "The with statement" in shown(pilot)
@@ -156,9 +158,10 @@ async def test_a_sample_is_shown_as_it_was_recorded_before_any_model_is_loaded(h
         assert "loading …" not in shown(pilot)
 
 
-async def test_a_running_trainings_sample_is_opened_at_its_step(home: Home) -> None:
-    models = ToyModels()
-    async with lab(home, models, (120, 36), "comma") as pilot:
+async def test_a_running_trainings_sample_is_opened_at_its_step(runs: Pilot[None]) -> None:
+    pilot, models = runs, ToyModels()
+    async with from_runs(pilot, models, "comma"):
+        await settle(pilot)
         assert "recorded at step 30" in shown(pilot)
         assert asked(models, "load")[0][1].endswith("/train@30")
 
@@ -168,14 +171,19 @@ async def test_without_a_checkpoint_of_its_step_a_sample_is_opened_with_the_newe
     with HistoryMaker(Home(tmp_path)) as maker:
         maker.add(Sketch("live", 80, 40, None, alive=True))
         maker.connection.execute("DELETE FROM checkpoint WHERE step = 30")
-        async with lab(maker.home, models, (120, 36), "comma") as pilot:
+        app = LmwbApp(maker.home)
+        app._models = models
+        async with app.run_test(size=(120, 36), notifications=True) as pilot:
+            await settle(pilot)
+            await press(pilot, "comma", "l")
             assert "There is no checkpoint of step 30" in shown(pilot)
             assert asked(models, "load")[0][1].endswith("/train@40")
 
 
-async def test_a_recorded_sample_goes_on_with_exactly_its_tokens(home: Home) -> None:
-    models = ToyModels()
-    async with lab(home, models) as pilot:
+async def test_a_recorded_sample_goes_on_with_exactly_its_tokens(runs: Pilot[None]) -> None:
+    pilot, models = runs, ToyModels()
+    async with from_runs(pilot, models):
+        await settle(pilot)
         await press(pilot, "right", "right", "enter")
         trace = home_screen(pilot).app.seen.detail.trace  # type: ignore[union-attr]
         assert trace is not None
@@ -183,9 +191,10 @@ async def test_a_recorded_sample_goes_on_with_exactly_its_tokens(home: Home) -> 
         assert [*question[2]] == [*map(int, trace.ids[: trace.prompt_length + 3])]
 
 
-async def test_a_recorded_sample_is_said_anew_from_exactly_what_was_given(home: Home) -> None:
-    models = ToyModels()
-    async with lab(home, models) as pilot:
+async def test_a_recorded_sample_is_said_anew_from_exactly_what_was_given(runs: Pilot[None]) -> None:
+    pilot, models = runs, ToyModels()
+    async with from_runs(pilot, models):
+        await settle(pilot)
         await press(pilot, "r")
         trace = home_screen(pilot).app.seen.detail.trace  # type: ignore[union-attr]
         assert trace is not None
@@ -216,10 +225,10 @@ async def test_text_inspector_tree_and_steps_are_there_at_every_size(pilot: Pilo
         assert texts(pilot)[0].split("\n")[0][:20] in shown(pilot)
         assert "rank 1" in shown(pilot)
         await press(pilot, "2")
-        assert "step 32 of 32, candidate 1 of 10: kept" in shown(pilot)
+        assert "step 8 of 8, candidate 1 of 10: kept" in shown(pilot)
         await press(pilot, "3")
         assert "beams 5" in shown(pilot)
-        assert "$ lmwb generate toy 'the cat'" in shown(pilot)
+        assert "$ lmwb generate --tokens 8 toy 'the cat'" in shown(pilot)
 
 
 async def test_settings_are_changed_with_arrow_keys_and_used(pilot: Pilot[None]) -> None:
@@ -227,12 +236,12 @@ async def test_settings_are_changed_with_arrow_keys_and_used(pilot: Pilot[None])
     async with speaking(pilot, models):
         await press(pilot, "s", "right", "down", "down", "right", "down", *["right"] * 3, *["up"] * 3)
         assert "settings changed: r speaks" in shown(pilot)
-        assert "$ lmwb generate --beams 3 --tokens 24 --block trigrams toy 'the cat'" in shown(pilot)
+        assert "$ lmwb generate --beams 3 --tokens 4 --block trigrams toy 'the cat'" in shown(pilot)
         await press(pilot, "enter")
         assert "settings changed" not in shown(pilot)
         *_, settings = asked(models)[-1]
         assert settings["beams"] == 3
-        assert settings["tokens"] == 24
+        assert settings["tokens"] == 4
         assert settings["processors"] == [{"kind": "ngrams", "n": 3}]
         assert "1 of 3" in shown(pilot)
 
@@ -312,6 +321,54 @@ async def test_a_given_text_is_coloured_by_what_the_model_thinks_of_it(pilot: Pi
         assert "No tree" in shown(pilot)
 
 
+# -- all settings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_setting_stands_in_a_form_with_its_explanation(pilot: Pilot[None], size: tuple[int, int]) -> None:
+    async with speaking(pilot, ToyModels(), size):
+        await press(pilot, "S")
+        text = shown(pilot)
+        assert all(f"│ {each.name} " in text for each in Settings().choices())
+        assert "Keep the best beams" in text
+        await press(pilot, "down", "down", "down", "down", "right")
+        assert "above 0" in shown(pilot)
+        assert "length_penalty 0.2" in shown(pilot)  # the row, too
+        assert "--length-penalty 0.2" in shown(pilot)
+        await press(pilot, "S")
+        assert screen(pilot).focused_pane.title == "Text"
+
+
+async def test_a_setting_is_typed_in_and_a_wrong_one_is_a_sentence(pilot: Pilot[None]) -> None:
+    models = ToyModels()
+    async with speaking(pilot, models):
+        await press(pilot, "S", *["down"] * 6)
+        await enter(pilot, "enter", "0")
+        assert "'n' must be at least 1, not 0" in shown(pilot)
+        screen(pilot).query_one(Entry).value = "4"
+        await press(pilot, "enter")
+        assert screen(pilot).focused_pane.title == "All settings"
+        await press(pilot, *["down"] * 4)
+        await enter(pilot, "enter", "temperature=0.7, min-p=0.1")
+        await press(pilot, "r")
+        *_, settings = asked(models)[-1]
+        assert settings["processors"] == [
+            {"kind": "ngrams", "n": 4},
+            {"kind": "temperature", "value": 0.7},
+            {"kind": "min-p", "p": 0.1},
+        ]
+        assert "processors temperature=0.7, min-p=0.1" in shown(pilot)
+        await enter(pilot, "enter", "")
+        assert "--block 4-grams" in shown(pilot)
+
+
+async def test_what_is_set_beyond_the_row_is_told_there_however_narrow(pilot: Pilot[None]) -> None:
+    async with speaking(pilot, ToyModels(), (80, 24)) as lab:
+        lab.post_message(SettingsChanged(Settings("sample", temperature=0.75, top_k=1000, min_p=0.1, alternatives=4)))
+        await settle(pilot)
+        assert "+2 S" in shown(pilot)
+
+
 # -- branches -----------------------------------------------------------------------------------------
 
 
@@ -322,8 +379,8 @@ async def test_one_goes_on_from_a_dropped_candidate_and_comes_back(pilot: Pilot[
         generation = screen(pilot)._session.branch.said[0].generation
         assert generation is not None
         await press(pilot, "2")
-        await pilot.press(*["left"] * 29, *["down"] * 9)
-        assert "step 3 of 32, candidate 10 of 10: dropped" in shown(pilot)
+        await pilot.press(*["left"] * 5, *["down"] * 9)
+        assert "step 3 of 8, candidate 10 of 10: dropped" in shown(pilot)
         await press(pilot, "enter")
         given = asked(models)[-1][2]
         first = generation.hypotheses[0].trace.prompt_length
@@ -362,11 +419,11 @@ async def test_choosing_comes_round_to_none(pilot: Pilot[None]) -> None:
 async def test_walking_through_the_tree_follows_parents_and_children(pilot: Pilot[None]) -> None:
     async with speaking(pilot, ToyModels()):
         await press(pilot, "2", "left", "left")
-        assert "step 30 of 32" in shown(pilot)
+        assert "step 6 of 8" in shown(pilot)
         await press(pilot, "right")
-        assert "step 31 of 32" in shown(pilot)
+        assert "step 7 of 8" in shown(pilot)
         await press(pilot, "end", "right")
-        assert "step 31 of 32, candidate 10 of 10: dropped" in shown(pilot)  # nothing follows it
+        assert "step 7 of 8, candidate 10 of 10: dropped" in shown(pilot)  # nothing follows it
 
 
 # -- several ------------------------------------------------------------------------------------------
@@ -381,6 +438,52 @@ async def test_numbers_of_beams_are_compared_in_one_chart(pilot: Pilot[None]) ->
         assert all(f" {size} 0." in legend for size in (1, 2, 5, 10))
         await press(pilot, "b")
         assert len(asked(models)) == 4  # all are known
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_two_models_differ_about_the_same_tokens_in_colours_of_their_own(
+    pilot: Pilot[None], size: tuple[int, int]
+) -> None:
+    models = ToyModels()
+    async with speaking(pilot, models, size) as lab:
+        await enter(pilot, "m", "toy two")
+        ids = [*map(int, lab._session.branch.said[0].traces[1].ids)]
+        await press(pilot, "1", "full_stop", "d")
+        assert [question[1:3] for question in asked(models, "score")] == [("toy", (*ids,)), ("toy two", ids)]
+        said = lab._session.branch.said
+        change = float(said[1].traces[0].logprob[3] - said[0].traces[0].logprob[3]) / math.log(2)
+        assert "change −4" in shown(pilot)
+        assert "surprisal 16+" in shown(pilot)
+        assert "text 2 of 5, scored" in shown(pilot)
+        await press(pilot, "right", "right")
+        assert f"{change:+.2f}"[1:] + " bit  first model p " in shown(pilot)
+        assert [pane._view.cluster.first for pane in lab._said] == [3, 3]  # type: ignore[union-attr]
+        assert "$ lmwb score --compare 'toy two' toy" in shown(pilot)
+        await press(pilot, "o")
+        assert "change −4" not in shown(pilot)
+        await press(pilot, "backspace")
+        assert shown(pilot).count("1 of 5") == 2
+
+
+async def test_models_of_different_tokens_are_not_compared(pilot: Pilot[None]) -> None:
+    async with speaking(pilot, ToyModels()):
+        await press(pilot, "d")
+        assert "There is no second model; m names one." in shown(pilot)
+        await enter(pilot, "m", "other")
+        await press(pilot, "d")
+        assert "The two models have different vocabularies" in shown(pilot)
+        assert "change −4" not in shown(pilot)
+
+
+async def test_a_second_model_beside_a_scored_text_is_asked_about_that_text(pilot: Pilot[None]) -> None:
+    models = ToyModels()
+    async with speaking(pilot, models):
+        await press(pilot, "t")
+        await enter(pilot, "m", "toy two")
+        assert asked(models)[-1][1] == "toy"  # the second one did not speak
+        assert "change −4" in shown(pilot)
+        await press(pilot, "t")
+        assert shown(pilot).count("surprisal 16+") == 2
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -445,7 +548,9 @@ async def test_tab_walks_over_settings_and_panes(pilot: Pilot[None]) -> None:
         assert titles == ["Text", "Tree", "Steps", "Settings", "Text"]
 
 
-@pytest.mark.parametrize("size", [(60, 13), (20, 6), (1, 1)])
+@pytest.mark.parametrize(
+    "size", [(20, 6), *(pytest.param(size, marks=pytest.mark.slow) for size in ((60, 13), (1, 1)))]
+)
 async def test_any_size_is_survived(pilot: Pilot[None], size: tuple[int, int]) -> None:
     async with speaking(pilot, ToyModels(), size):
         await press(pilot, "2", "left", "down", "3", "b", "right")
@@ -453,7 +558,7 @@ async def test_any_size_is_survived(pilot: Pilot[None], size: tuple[int, int]) -
         await press(pilot, "4", "z", "s", "up", "S", "down", "left", "d", "1", "o", "y", "c")
         await resize(pilot, (120, 36))
         await settle(pilot)
-        assert "1 of 5" in shown(pilot)
+        assert "surprisal" in shown(pilot)
 
 
 async def test_hostile_tokens_prompts_and_names_do_no_harm(pilot: Pilot[None]) -> None:

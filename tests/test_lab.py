@@ -1,17 +1,22 @@
 """The lab without a screen: settings, the way in, branches, and the tree one walks through."""
 
 import asyncio
+import contextlib
 import shlex
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lmwb.core.decoding.records import Fate, Generation
+from lmwb.core.errors import UsageError
 from lmwb.core.recipe.schema import Decoding
+from lmwb.core.recipe.schema.decoding import AnyProcessor
+from lmwb.tui.cli import run
 from lmwb.tui.lab import Branch, Opening, branched, command
 from lmwb.tui.lab_session import Session
-from lmwb.tui.lab_settings import CHOICES, Settings
+from lmwb.tui.lab_settings import CHOICES, Settings, explanation, shown, typed
 from lmwb.tui.pictures.beams import Spot, beam_lines, beside, child, end_of, facts, ids_to, parent, way_to
 from lmwb.tui.pictures.ink import Depth
 from made_generations import hostile, hypothesis, step, trace
@@ -120,6 +125,93 @@ def test_values_between_two_choices_go_to_the_next() -> None:
     assert settings.turned("tokens", -1).tokens == 24
     assert Settings(tokens=512).turned("tokens", 1).tokens == 512
     assert Settings(search="sample").turned("temperature", -1).temperature is None
+
+
+def test_every_key_of_the_table_can_be_set_but_those_about_many_prompts() -> None:
+    settable = {each.key for each in CHOICES}
+    assert set(Decoding.model_fields) - settable == {"exact", "batch_size"}
+    kinds = {"bad_words": "x", "minimum_length": "5", "ngrams": "4", "words": "on"}
+    made = Settings()
+    for key, text in kinds.items():
+        made = typed(made, key, text)
+    named = {each["kind"] for each in made.table()["processors"]}
+    others = "temperature=0.7 top-k=5 top-p=0.9 min-p=0.1 plugin=mine"
+    named |= {each["kind"] for each in typed(Settings(), "processors", others).table()["processors"]}
+    assert named == {str(kind.model_fields["kind"].default) for kind in get_args(AnyProcessor)}
+    assert all(explanation(each.key) for each in CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("beams", " 7 ", 7),
+        ("length_penalty", "0.6", 0.6),
+        ("end", "stop", "stop"),
+        ("end", '"stop"', "stop"),
+        ("early_stopping", "on", True),
+        ("ngrams", "", None),
+        ("beams", "", 5),
+        ("bad_words", "cat,  big dog", ("cat", "big dog")),
+        ("bad_words", '["a, b", " c"]', ("a, b", " c")),
+        ("processors", "words, ngrams=2", ({"kind": "words"}, {"kind": "ngrams", "n": 2})),
+        ("processors", '[{ kind = "words", scope = "generated" }]', ({"kind": "words", "scope": "generated"},)),
+    ],
+)
+def test_a_typed_value_is_what_a_recipe_would_say_and_can_be_typed_again(key: str, text: str, value: object) -> None:
+    settings = Settings(end="stop") if key == "early_stopping" else Settings()
+    changed = typed(settings, key, text)
+    assert getattr(changed, key) == value
+    assert typed(settings, key, shown(value)) == changed
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "sentence"),
+    [
+        ("beams", "many", "'beams' must be a whole number, not the text 'many'"),
+        ("beams", "0", "'beams' must be at least 1, not 0"),
+        ("end", "stob", "'end' must be 'ignore' or 'stop', not 'stob'; did you mean 'stop'?"),
+        ("words", "maybe", "'words' must be on or off"),
+        ("length_penalty", "nan", "'length_penalty' must be a finite number, not nan"),
+        ("processors", "temprature=1", "'temprature' is no processor with one value; there are ngrams=…, minimum"),
+        ("processors", "temprature", "'kind' must be 'words', 'ngrams'"),
+        ("processors", '[{ kind = "min-p", p = 0.1, q = 1 }]', "unknown key 'q'"),
+        ("processors", "[{ kind", "'processors' is no list in TOML: something is not closed or has no quotes"),
+        ("bad_words", "[]x", "'bad-words' is no list in TOML"),
+        ("ngrams", "65", "'n' must be at most 64, not 65"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(key: str, text: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as error:
+        typed(Settings(), key, text)
+    assert str(error.value).startswith(sentence)
+
+
+@given(text=st.text(max_size=30), key=st.sampled_from([each.key for each in CHOICES]))
+def test_whatever_is_typed_is_a_setting_or_a_sentence(text: str, key: str) -> None:
+    with contextlib.suppress(UsageError):
+        Decoding.model_validate(typed(Settings("sample", end="stop"), key, text).table())
+
+
+SOME = Settings(tokens=3, beams=2, words=True, ngrams=2, bad_words=("a b", "é"), minimum_length=2, scope="generated",
+                processors=({"kind": "temperature", "value": 0.5},), end="stop", length_penalty=0.5,
+                early_stopping=True, alternatives=3)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [SOME, Settings(), Settings("sample", seed=3, min_p=0.2, top_p=0.5, ngrams=4), Settings("greedy", words=True)],
+    ids=["many", "none", "drawn", "greedy"],
+)
+def test_the_command_asks_for_exactly_the_same(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Decoding] = []
+
+    def results(_home: object, _models: object, several: list[Decoding], *_: object) -> list[object]:
+        asked.extend(several)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("lmwb.tui.commands.generating._results", results)
+    run(shlex.split(command("model", "", Branch("a prompt"), settings))[1:])
+    assert asked == [Decoding.model_validate(settings.table())]
 
 
 def test_the_command_says_what_differs_from_the_defaults() -> None:

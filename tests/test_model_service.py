@@ -73,6 +73,9 @@ async def test_a_real_process_loads_speaks_branches_and_scores_and_its_death_is_
     assert [*map(int, branch.hypotheses[0].trace.ids[: len(ids)])] == ids
     trace = await service.score(model, "The cat sat.")
     assert trace.text() == "The cat sat."
+    again = await service.score(model, trace.ids.tolist())
+    assert (again.ids == trace.ids).all()
+    assert (again.logprob[1:] == trace.logprob[1:]).all()
     with pytest.raises(UsageError, match="tokens and 4000 are to follow"):
         await service.generate(model, "The cat", {"tokens": 4000})
     waiting = asyncio.create_task(service.generate(model, "The cat", {"beams": 256, "tokens": 60}))

@@ -280,13 +280,14 @@ def _listed(key: str, found: Any) -> tuple[Any, ...]:
 def _processor(text: str) -> dict[str, Any]:
     """The table that ``min-p=0.1`` stands for."""
     from ..core.recipe.overrides import toml_value
+    from ..core.recipe.problems import quoted
 
     kind, sign, value = text.partition("=")
     if not sign:
         return {"kind": kind}
     if kind not in _SHORT:
         known = ", ".join(f"{each}=…" for each in _SHORT)
-        raise UsageError(f"'{kind}' is no processor with one value; there are {known}")
+        raise UsageError(f"{quoted(kind)} is no processor with one value; there are {known}")
     found = toml_value(value)
     return {"kind": kind, _SHORT[kind]: value if found is None else found}
 

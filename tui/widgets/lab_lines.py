@@ -103,7 +103,8 @@ class SettingsRow(Pane):
             more = [Segment(f"+{len(others)} S", self.palette.accent)]
         gap = 2 if taken + len(parts) + width_of(more) < size.width else 1
         line = [segment for part in parts for segment in (*part, Segment(" " * gap))]
-        return [cut([Segment(" "), *line[:-1], *([Segment(" " * gap), *more] if more else [])], size.width)]
+        more = [Segment(" " * gap), *more] if more else []
+        return [[*cut([Segment(" "), *line[:-1]], size.width - width_of(more)), *cut(more, size.width)]]
 
     def _part(self, place: int) -> Line:
         choice, palette = self.settings.in_row()[place], self.palette
