@@ -4,13 +4,17 @@ import csv
 import io
 import json
 import math
+import shutil
 from contextlib import closing
 
 import pytest
 import tiny
 import torch
 from lmwb.core.comparison import compare, outcomes_of
-from lmwb.core.errors import UsageError, ValueInRecipeError
+from lmwb.core.decoding.loading import load
+from lmwb.core.errors import Stopped, UsageError, ValueInRecipeError
+from lmwb.core.evaluation.examples import read_examples
+from lmwb.core.evaluation.measure import measure
 from lmwb.core.evaluation.over_seeds import evaluation_over_seeds
 from lmwb.core.evaluation.perplexity import perplexity_of_continuations
 from lmwb.core.evaluation.predictions import classes, measure_predictions, scores
@@ -66,18 +70,21 @@ def settings(folder, stories, **changes):
     return EvaluateStage.model_validate({**document, **changes})
 
 
-def work(home, stage, uid="run-abcde"):
-    """Carry a stage out in a run of its own; returns its results."""
+def work(home, stage, uid="run-abcde", stop_wanted=lambda: False):
+    """Carry a stage out in a run of its own, or go on with that run; returns its results."""
     toml = f"name = 'run'\n[[stage]]\nname = 'evaluate'\nmodels = {{ {', '.join(f'{m} = 1' for m in stage.models)} }}\n"
     with closing(open_database(home)) as connection:
-        run_id = create_run(connection, uid, "run", toml, [StagePlan("evaluate", "evaluate")])
+        run_id = (
+            connection.execute("SELECT id FROM run WHERE uid = ?", (uid,)).fetchone()
+            or [create_run(connection, uid, "run", toml, [StagePlan("evaluate", "evaluate")])]
+        )[0]
         attempt = begin_attempt(connection, run_id, this_machine())
         (stage_id,) = connection.execute("SELECT id FROM stage WHERE run_id = ?", (run_id,)).fetchone()
         folder = home.run_folder(uid)
         with closing(Recorder(home, run_id, attempt, warn=print)) as recorder:
             context = StageContext(
                 stage_id, folder, folder / "evaluate", recorder,
-                lambda total, after: begin_stage(connection, stage_id, total, attempt, after), lambda: False,
+                lambda total, after: begin_stage(connection, stage_id, total, attempt, after), stop_wanted,
                 home.cache, 0, torch.device("cpu"),
             )  # fmt: skip
             results = evaluate.run(stage, context, home)
@@ -89,8 +96,6 @@ def work(home, stage, uid="run-abcde"):
 def test_the_stage_puts_before_and_after_into_one_table(models, stories, tmp_path, capsys):
     home = Home(tmp_path / "home")
     results = work(home, settings(models, stories))
-    from lmwb.core.decoding.loading import load
-
     assert results["models"] == ["before", "after"]
     for name in results["models"]:
         loaded = load(str(models / name), home, "cpu")
@@ -109,6 +114,69 @@ def test_the_stage_puts_before_and_after_into_one_table(models, stories, tmp_pat
     assert table["models"][1]["figures"]["perplexity"]["mean"] == results["test/after"]["perplexity"]
     assert "skipped for want of a second sentence: 1" in (folder / "evaluation.md").read_text()
     assert "rouge_pooled_3: n-grams of orders 1 to 3 together, over token ids" in capsys.readouterr().out
+
+
+def test_a_stage_that_was_stopped_goes_on_with_the_models_that_are_left(models, stories, tmp_path, monkeypatch, capsys):
+    whole, home, stage = Home(tmp_path / "whole"), Home(tmp_path / "home"), settings(models, stories)
+    expected = work(whole, stage)
+    kept = home.run_folder("run-abcde") / "evaluate" / evaluate.MEASURED
+    with pytest.raises(Stopped):
+        work(home, stage, stop_wanted=kept.exists)
+    assert "what models came to so far is kept" in capsys.readouterr().out
+    loaded = []
+
+    def watched(reference, *rest, **more):
+        loaded.append(reference)
+        return load(reference, *rest, **more)
+
+    monkeypatch.setattr(evaluate, "load", watched)
+    assert work(home, stage) == expected
+    assert loaded == [str(models / "after")]
+    assert "measured before: before" in capsys.readouterr().out
+    for name in expected["files"]:
+        assert (kept.parent / name).read_text() == (whole.run_folder("run-abcde") / "evaluate" / name).read_text()
+
+
+@pytest.mark.parametrize("change", ["model", "texts", "settings", "torn"])
+def test_what_was_kept_serves_only_the_same_model_texts_and_settings(models, stories, tmp_path, change):
+    home = Home(tmp_path / "home")
+    names = {"it": str(tmp_path / "it")}
+    shutil.copytree(models / "before", tmp_path / "it")
+    before = work(home, settings(models, stories, models=names))
+    stage = settings(models, stories, models=names)
+    if change == "model":
+        shutil.copytree(models / "after", tmp_path / "it", dirs_exist_ok=True)
+    elif change == "texts":
+        stories.write_text(STORIES + "\n\nNight came. All slept.\n")
+    elif change == "settings":
+        stage = settings(models, stories, models=names, boundary="joint", beginning="always")
+    else:
+        for path in (home.run_folder("run-abcde") / "evaluate" / evaluate.MEASURED).iterdir():
+            path.write_text(path.read_text()[:-9])
+    again, afresh = work(home, stage), work(Home(tmp_path / "other"), stage)
+    assert again == afresh
+    assert (again == before) == (change == "torn")
+
+
+@pytest.mark.parametrize("measures", [["perplexity"], ["rouge"]])
+def test_a_wish_to_stop_is_heeded_within_a_batch(models, tmp_path, measures):
+    """Between two looks the model is asked once: for a batch of texts, or for a step of a search."""
+    stories = tmp_path / "many.txt"
+    stories.write_text("\n\n".join(f"Number {number} fell down. " + "It broke in two. " * 40 for number in range(40)))
+    examples = "stories" if measures == ["rouge"] else "texts"
+    stage = settings(models, stories, measures=measures, data={"test": str(stories), "examples": examples})
+    loaded = load(str(models / "before"), Home(tmp_path / "home"), "cpu")
+    asked, looks = [], []
+    loaded.model.register_forward_hook(lambda *_: asked.append(len(looks)))
+
+    def look():
+        looks.append(len(asked))
+        if len(looks) == 4:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        measure(loaded, read_examples(stage.data), stage, look)
+    assert looks == [1, 2, 3, 4]
 
 
 def continuations(home):

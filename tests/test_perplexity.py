@@ -119,7 +119,7 @@ def test_what_stands_before_a_text_is_said_and_counted():
     assert never.size.tolist() == [len(text) - len(TOKENIZER.decode(ids_of(text)[:1])) for text in texts]
     begin = TOKENIZER.bos_token_id
     assert always.nll[0] == pytest.approx(sum(plain(MODEL, [begin, *ids_of(texts[0])], 1)), rel=1e-5)
-    assert any("a beginning of text" in note for note in always.notes())
+    assert any("with a beginning-of-text token in front" in note for note in always.notes())
     assert any("2 tokens with nothing before" in note for note in never.notes())
 
 

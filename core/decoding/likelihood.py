@@ -6,7 +6,7 @@ given only the positions that are asked about. A passage longer than the model's
 overlap by half, and each token is scored once, with at least half a window of context.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,14 +99,19 @@ def predictions(model: "PreTrainedModel", passages: Sequence[Passage]) -> Iterat
         yield _predict(model, passages, batch)
 
 
-def log_probabilities(model: "PreTrainedModel", passages: Sequence[Passage]) -> list[NDArray[np.float64]]:
+def log_probabilities(
+    model: "PreTrainedModel", passages: Sequence[Passage], look: Callable[[], None] = lambda: None
+) -> list[NDArray[np.float64]]:
     """For each passage the natural logarithms of its tokens' probabilities, (n,); NaN where none was asked for.
+
+    `look` is called with every batch and may raise to end it.
 
     Raises:
         TrainingError: the model's output is not finite.
     """
     found = [np.full(len(passage.ids), np.nan) for passage in passages]
     for part in predictions(model, passages):
+        look()
         with torch.inference_mode():
             chosen = part.logits.gather(1, part.ids[:, None])[:, 0] - part.normaliser
         for passage, position, value in zip(part.passage, part.position, chosen.tolist(), strict=True):

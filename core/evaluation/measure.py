@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from ..data.hashing import hash_of_texts
 from ..decoding.generate import generate
 from ..decoding.loading import Loaded
 from ..errors import UsageError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _AT_ONCE = 64
-"""Prompts between two looks at whether to go on."""
+"""Prompts whose search is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,17 @@ class Measured:
         figures: by the names that tables give them; None where a figure is not defined.
         notes: how it was measured and what was left out, sentences.
         continuations: (prefix, what was generated, what really follows), for `rouge`.
-        vocabulary: differs between models whose ids stand for other tokens.
+        vocabulary: differs between models whose ids stand for other tokens, the same in every process.
     """
 
     figures: dict[str, float | int | None]
     notes: tuple[str, ...]
     continuations: tuple[tuple[str, str, str], ...] = ()
-    vocabulary: int = 0
+    vocabulary: str = ""
 
 
 def measure(
-    loaded: Loaded, examples: Examples, settings: EvaluateStage, look: Callable[[int], None] = lambda _: None
+    loaded: Loaded, examples: Examples, settings: EvaluateStage, look: Callable[[], None] = lambda: None
 ) -> Measured:
     """Measure a causal language model.
 
@@ -47,7 +48,7 @@ def measure(
         loaded: the model.
         examples: what it is measured on.
         settings: which figures, and how.
-        look: hears how many continuations are generated; may raise to end it.
+        look: called with every batch of texts and every step of a search; may raise to end it.
 
     Raises:
         UsageError: the model or its tokenizer cannot be measured so.
@@ -58,7 +59,7 @@ def measure(
     notes: list[str] = []
     continuations: tuple[tuple[str, str, str], ...] = ()
     if "perplexity" in settings.measures:
-        found = _perplexity(loaded, examples, settings, beginning)
+        found = _perplexity(loaded, examples, settings, beginning, look)
         figures |= found.figures()
         notes += found.notes()
     if "rouge" in settings.measures:
@@ -66,7 +67,7 @@ def measure(
         figures |= more.figures
         notes += more.notes
         continuations = more.continuations
-    vocabulary = hash(frozenset(loaded.tokenizer.get_vocab().items()))
+    vocabulary = hash_of_texts(f"{token} {number}" for token, number in sorted(loaded.tokenizer.get_vocab().items()))
     return Measured(figures, tuple(notes), continuations, vocabulary)
 
 
@@ -87,11 +88,13 @@ def table_of(measured: dict[str, Measured], notes_before: Sequence[str] = ()) ->
     return EvaluationTable.of([(name, each.figures) for name, each in measured.items()], notes)
 
 
-def _perplexity(loaded: Loaded, examples: Examples, settings: EvaluateStage, beginning: Beginning) -> Perplexity:
+def _perplexity(
+    loaded: Loaded, examples: Examples, settings: EvaluateStage, beginning: Beginning, look: Callable[[], None]
+) -> Perplexity:
     model, tokenizer = loaded.model, loaded.tokenizer
     if examples.pairs:
-        return perplexity_of_continuations(model, tokenizer, examples.pairs, settings.boundary, beginning)
-    return perplexity_of_texts(model, tokenizer, examples.texts, beginning)
+        return perplexity_of_continuations(model, tokenizer, examples.pairs, settings.boundary, beginning, look)
+    return perplexity_of_texts(model, tokenizer, examples.texts, beginning, look)
 
 
 def _rouge(
@@ -99,7 +102,7 @@ def _rouge(
     pairs: Sequence[tuple[str, str]],
     settings: EvaluateStage,
     marks: list[int],
-    look: Callable[[int], None],
+    look: Callable[[], None],
 ) -> Measured:
     """Let the model go on from each prefix; its best text is the prediction, what really follows is gold."""
     encode = _encoder(loaded.tokenizer)
@@ -115,9 +118,8 @@ def _rouge(
     ids: list[list[int]] = []
     texts: list[str] = []
     for start in range(0, len(chosen), _AT_ONCE):
-        look(start)
         part = [prompts[number] for number in chosen[start : start + _AT_ONCE]]
-        for generation in generate(loaded, part, settings.decoding, record=False):
+        for generation in generate(loaded, part, settings.decoding, lambda _: look(), record=False):
             trace = generation.hypotheses[0].trace
             ids.append(trace.ids[trace.prompt_length :].tolist())
             texts.append(trace.text(trace.prompt_length))

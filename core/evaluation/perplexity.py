@@ -5,7 +5,7 @@ token alike, `mean_perplexity` is the mean of the texts' own, `geometric_mean_pe
 Between tokenizers only `bits_per_byte` can be compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -104,10 +104,15 @@ class Perplexity:
 
     def notes(self) -> list[str]:
         """How it was measured, and what a reader must know."""
-        words = {"tokenizer": "what the tokenizer puts there", "always": "a beginning of text", "never": "nothing"}
-        thing = "text" if self.boundary is None else "continuation"
-        how = "" if self.boundary is None else f"; boundary '{self.boundary}'"
-        found = [f"perplexity of {_count(len(self.nll), thing)}; before each stands {words[self.beginning]}{how}"]
+        how = {
+            "tokenizer": "with whatever special tokens the tokenizer puts in front",
+            "always": "with a beginning-of-text token in front",
+            "never": "with no special token in front",
+        }[self.beginning]
+        thing = "text"
+        if self.boundary is not None:
+            thing, how = "continuation", f"each given its prefix, {how}; boundary '{self.boundary}'"
+        found = [f"perplexity of {_count(len(self.nll), thing)}, {how}"]
         if self.differing:
             found.append(f"{_count(len(self.differing), 'pair')} with other tokens for the other boundary, among these")
         if self.undefined:
@@ -130,8 +135,9 @@ def perplexity_of_texts(
     tokenizer: "PreTrainedTokenizerBase",
     texts: Sequence[str],
     beginning: Beginning = "tokenizer",
+    look: Callable[[], None] = lambda: None,
 ) -> Perplexity:
-    """What a causal language model thinks of texts.
+    """What a causal language model thinks of texts; `look` is called with every batch and may raise to end it.
 
     Raises:
         UsageError: there is no beginning-of-text token and one is wanted.
@@ -139,7 +145,7 @@ def perplexity_of_texts(
     """
     marks = marks_before(tokenizer, beginning)
     items = [_Item(ids, 0, starts, text) for (ids, starts), text in zip(_encode(tokenizer, texts), texts, strict=True)]
-    return _measure(model, tokenizer, marks, items, beginning)
+    return _measure(model, tokenizer, marks, items, beginning, look)
 
 
 def perplexity_of_continuations(
@@ -148,8 +154,11 @@ def perplexity_of_continuations(
     pairs: Sequence[tuple[str, str]],
     boundary: Boundary = "split",
     beginning: Beginning = "never",
+    look: Callable[[], None] = lambda: None,
 ) -> Perplexity:
     """What a causal language model thinks of continuations, each given its prefix: pairs of (prefix, continuation).
+
+    `look` is called with every batch and may raise to end it.
 
     Raises:
         UsageError: there is no beginning-of-text token and one is wanted, or `joint` is wanted of a tokenizer that does
@@ -173,7 +182,7 @@ def perplexity_of_continuations(
             raise UsageError("this tokenizer does not tell where its tokens stand; use the boundary 'split'")
         first = sum(end <= len(prefix) for _, end in ends) if continuation else len(all_ids)
         items.append(_Item(all_ids, first, [start for start, _ in ends[first:]], prefix + continuation))
-    return _measure(model, tokenizer, marks, items, beginning, boundary, tuple(differing))
+    return _measure(model, tokenizer, marks, items, beginning, look, boundary, tuple(differing))
 
 
 def marks_before(tokenizer: "PreTrainedTokenizerBase", beginning: Beginning) -> list[int]:
@@ -213,11 +222,12 @@ def _measure(
     marks: list[int],
     items: Sequence[_Item],
     beginning: Beginning,
+    look: Callable[[], None],
     boundary: Boundary | None = None,
     differing: tuple[int, ...] = (),
 ) -> Perplexity:
     passages = [Passage(np.asarray(marks + item.ids, np.int64), len(marks) + item.first) for item in items]
-    found = log_probabilities(model, passages)
+    found = log_probabilities(model, passages, look)
     tokens = np.array([passage.scored for passage in passages], np.int64)
     asked = sum(len(item.ids) - item.first for item in items)
     unknown = tokenizer.unk_token_id
