@@ -13,8 +13,10 @@ from pydantic.fields import FieldInfo
 from .lines import KeyPath
 from .schema import STAGES, CausalStage, Recipe, Table, tag_of
 
-STAGE_KEYS = frozenset(info.alias or name for kind in STAGES for name, info in kind.model_fields.items()) - {"name"}
-"""What a recipe of one stage may write at the top."""
+STAGE_KEYS = frozenset(
+    info.alias or name for kind in STAGES for name, info in kind.model_fields.items()
+) - frozenset(Recipe.model_fields)
+"""What a recipe of one stage may write at the top, besides the recipe's own keys."""
 
 _OTHER_NAMES = {
     "learning_rate": "lr",

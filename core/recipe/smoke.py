@@ -17,6 +17,7 @@ from .stand_ins import STAND_IN_TEXTS, write_stand_in
 _ROWS = 96
 _DOCUMENTS = 6
 _STEPS = 6
+_PAIRS = 48
 _WIDTH = 32
 _HUB = ("huggingface.co", 443)
 
@@ -71,7 +72,12 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
         if stage.get("kind", "train") == "train":
             _shorten(stage)
             _tiny_model(stage, names, base, notes.append)
+            _tiny_teachers(stage, names, base, notes.append)
             _few_rows(stage, folder, reachable, notes.append)
+            _reachable_threshold(stage, notes.append)
+        elif stage.get("kind") == "information-gain":
+            _tiny_model(stage, names, base, notes.append)
+            _few_pairs(stage, folder, reachable, notes.append)
         elif stage.get("kind") == "evaluate":
             _small_evaluation(stage, names, base, notes.append)
             _made_up_rows(stage, "evaluate", folder, reachable, notes.append)
@@ -96,7 +102,8 @@ def _sources(stage: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     if is_table(data):
         if data.get("task") is not None and "train" not in data:
             data["train"] = f"hub:nyu-mll/glue/{data['task']}"
-        yield from ((data, key) for key in ("train", "validation", "test", "predict") if key in data)
+        keys = ("train", "validation", "test", "predict", "objective")
+        yield from ((data, key) for key in keys if key in data)
 
 
 def _is_hub(data: dict[str, Any], key: str) -> bool:
@@ -132,6 +139,37 @@ def _shorten(stage: dict[str, Any]) -> None:
         _at_most(sample, "every", _STEPS // 2)
 
 
+def _few_pairs(stage: dict[str, Any], folder: Path, reachable: bool, tell: Callable[[str], None]) -> None:
+    """Few pairs and objective contexts, short trainings of the learners."""
+    data = stage.get("data")
+    _at_most(stage, "pairs", _PAIRS, always=True)
+    if is_table(stage.get("estimate")):
+        _at_most(stage["estimate"], "calibration", 32, always=True)
+    learners = stage.get("learner")
+    for each in learners if is_list(learners) else []:
+        if is_table(each):
+            _at_most(each, "epochs", 3, always=True)
+    if is_table(data):
+        _at_most(data, "contexts", 8, always=True)
+        _short_articles(data)
+        _made_up_rows(stage, "information-gain", folder, reachable, tell)
+
+
+def _short_articles(data: dict[str, Any]) -> None:
+    _at_most(data, "max_documents", _ROWS, always=True)
+    _at_most(data, "block_size", 64)
+    _at_most(data, "min_tokens", 64)
+
+
+def _reachable_threshold(stage: dict[str, Any], tell: Callable[[str], None]) -> None:
+    """A learner that has hardly learned promises little of any context: thresholds become shares."""
+    methods = stage.get("method")
+    for each in methods if is_list(methods) else []:
+        if is_table(each) and each.get("kind") == "information-gain":
+            each["threshold"] = {"kind": "quantile", "keep": 0.5, "contexts": 64}
+            tell("smoke: the better half of the contexts stands in for those that reach the threshold")
+
+
 def _at_most(table: dict[str, Any], key: str, most: float, always: bool = False) -> None:
     value = table.get(key)
     if (value is None and always) or (isinstance(value, int | float) and not isinstance(value, bool) and value > most):
@@ -156,6 +194,24 @@ def _tiny_model(stage: dict[str, Any], earlier: list[Any], base: Path, tell: Cal
             _without_vectors(model, base, tell)
     if is_table(tokenizer):
         _small_vocabulary(stage, tokenizer, base, tell)
+
+
+def _tiny_teachers(stage: dict[str, Any], earlier: list[Any], base: Path, tell: Callable[[str], None]) -> None:
+    """Teachers from the hub are replaced, and of two layers one is left to their students."""
+    model, methods = stage.get("model"), stage.get("method")
+    if is_table(model) and "layers" in model and (model.get("from") in earlier or _stands_in(model.get("from"))):
+        model["layers"] = 1
+        tell("smoke: the student has one of its teacher's two layers")
+    for method in methods if is_list(methods) else []:
+        source = method.get("teacher") if is_table(method) else None
+        if isinstance(source, str) and source not in earlier and _comes_from_hub(source, base):
+            family = _family(source, str(stage.get("objective", "causal-lm")))
+            method["teacher"] = f"smoke:{family}"
+            tell(f"smoke: a tiny new {family} stands in for the teacher {quoted(source)}")
+
+
+def _stands_in(source: Any) -> bool:
+    return isinstance(source, str) and source.startswith("smoke:")
 
 
 def _comes_from_hub(source: str, base: Path) -> bool:
@@ -270,6 +326,7 @@ def _few_rows(stage: dict[str, Any], folder: Path, reachable: bool, tell: Callab
     _at_most(data, "max_documents" if objective in ("causal-lm", "masked-lm") else "max_rows", _ROWS, always=True)
     _at_most(data, "block_size", 64, always=objective in ("causal-lm", "masked-lm", "instruction-tuning"))
     _at_most(data, "max_length", 64)
+    _at_most(data, "min_tokens", 64)
     if objective == "instruction-tuning":
         data["too_long"] = "truncate"  # whatever is there must do
     _made_up_rows(stage, objective, folder, reachable, tell)

@@ -23,6 +23,9 @@ from .teacher import LANGUAGE_MODELS, Teacher, load_teacher
 _POSITIONS = ("position_embeddings", "wpe", "embed_positions")
 """What architectures call the module that holds their learned position embeddings."""
 
+_TOP = 64
+"""Logits to keep at each place, if the recipe does not say how many."""
+
 
 def distillation(number: int, settings: Distillation, place: Place) -> Method:
     """The method of that number in the recipe, its teacher loaded.
@@ -38,7 +41,7 @@ def distillation(number: int, settings: Distillation, place: Place) -> Method:
     identity = identity_of(settings.teacher, f"{key}.teacher", place.cache / "hashes")
     teacher: Teacher | Remembered = load_teacher(settings.teacher, f"{key}.teacher", place, settings.cosine > 0)
     if settings.cache != "no":
-        top = settings.top if settings.cache == "top" else None
+        top = (settings.top or _TOP) if settings.cache == "top" else None
         teacher = remember(teacher, identity, kind, top, f"{key}.cache", place)
     elif issubclass(kind, LANGUAGE_MODELS):
         _tell_memory(settings, place)

@@ -38,8 +38,9 @@ class Distillation(Table):
     cache: Literal["no", "all", "top"] = "no"
     """Ask the teacher once about each row, before training, and keep its answers on disk: `all` logits, or the `top`
     ones. Not with `cosine`, nor where tokens are hidden at random."""
-    top: Positive = 64
-    """With cache `top`: how many logits to keep at each place; the teacher's probabilities are shared among these."""
+    top: Positive | None = None
+    """With cache `top`: how many logits to keep at each place, 64 if not given; the teacher's probabilities are shared
+    among these."""
 
     @model_validator(mode="after")
     def _learns_from_the_teacher(self) -> "Distillation":
@@ -49,6 +50,6 @@ class Distillation(Table):
             raise rule_broken("cache", 'hidden states are not kept on disk; set cosine = 0 or cache = "no"')
         if self.cache == "top" and self.mse:
             raise rule_broken("cache", "'mse' needs all logits; set mse = 0 or cache = \"all\"")
-        if "top" in self.model_fields_set and self.cache != "top":
+        if self.top is not None and self.cache != "top":
             raise rule_broken("top", "'top' means something with cache = \"top\" only")
         return self
