@@ -17,7 +17,9 @@ from .recipe.schema import (
     CompareStage,
     Distillation,
     EvaluateStage,
+    GainStage,
     GenerateStage,
+    InformationGain,
     PredictStage,
     PretrainedModel,
     Recipe,
@@ -42,11 +44,22 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
     if isinstance(stage, CompareStage):
         return stage
     if isinstance(stage, TRAIN_STAGES):
-        stage = _with_teachers(stage, earlier, run_folder, home)
+        stage = _with_learners(_with_teachers(stage, earlier, run_folder, home), earlier, run_folder)
     if not isinstance(stage.model, PretrainedModel):
         return stage
     source = _model(stage.model.from_, "model.from", _purpose(stage), earlier, run_folder, home)
     return stage.model_copy(update={"model": stage.model.model_copy(update={"from_": source})})
+
+
+def _with_learners(stage: TrainStage, earlier: list[str], run_folder: Path) -> TrainStage:
+    """The stage, with the folders of the stages that have learned to choose for its methods."""
+
+    def there(method: AnyMethod) -> AnyMethod:
+        if not isinstance(method, InformationGain) or method.from_ not in earlier:
+            return method
+        return method.model_copy(update={"from_": str(run_folder / method.from_)})
+
+    return stage.model_copy(update={"method": [there(each) for each in stage.method]})
 
 
 def _model(source: str, key: str, purpose: str, earlier: list[str], run_folder: Path, home: Home) -> str:
@@ -77,11 +90,11 @@ def _with_teachers(stage: TrainStage, earlier: list[str], run_folder: Path, home
     return stage.model_copy(update={"method": [there(number, each) for number, each in enumerate(stage.method)]})
 
 
-def _purpose(stage: TrainStage | PredictStage | GenerateStage) -> str:
+def _purpose(stage: TrainStage | PredictStage | GenerateStage | GainStage) -> str:
     """What a model that stands in must be able to do: an objective or a task."""
     if isinstance(stage, PredictStage):
         return stage.task
-    return "causal-lm" if isinstance(stage, GenerateStage) else stage.objective
+    return "causal-lm" if isinstance(stage, GenerateStage | GainStage) else stage.objective
 
 
 def _measured(name: str, source: str, earlier: list[str], run_folder: Path, home: Home) -> str:

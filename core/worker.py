@@ -24,7 +24,16 @@ from .history.recorder import Recorder
 from .history.tensorboard import EventFiles, check_installed
 from .home import Home
 from .recipe import Recipe, origins, thaw
-from .recipe.schema import TRAIN_STAGES, AugmentStage, CompareStage, EvaluateStage, GenerateStage, PredictStage, Stage
+from .recipe.schema import (
+    TRAIN_STAGES,
+    AugmentStage,
+    CompareStage,
+    EvaluateStage,
+    GainStage,
+    GenerateStage,
+    PredictStage,
+    Stage,
+)
 from .references import resolved
 from .runs import comparisons
 from .stages.context import StageContext, StagePlace
@@ -198,6 +207,10 @@ class _Attempt:
             from .stages import predict
 
             return predict.run(stage, context, self._home)
+        if isinstance(stage, GainStage):
+            from .stages import information_gain
+
+            return information_gain.run(stage, context)
         if isinstance(stage, GenerateStage):
             from .stages import generate
 

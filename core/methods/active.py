@@ -9,8 +9,9 @@ import torch
 
 from ..errors import ValueInRecipeError
 from ..recipe.schema import Train
-from ..recipe.schema.method import Adaptation, AnyMethod
 from ..recipe.schema.distilling import Distillation
+from ..recipe.schema.gain import InformationGain
+from ..recipe.schema.method import Adaptation, AnyMethod
 from ..recipe.schema.pruning import MovementPruning
 from ..training.method import Method
 from ..training.objective import Objective
@@ -70,6 +71,10 @@ def _activate(number: int, method: AnyMethod, place: Place) -> Sequence[Method]:
         from .distillation import distillation
 
         return [distillation(number, method, place)]
+    if isinstance(method, InformationGain):
+        from .information_gain.filtration import Filtration
+
+        return [Filtration(number, method, place)]
     return ()
 
 

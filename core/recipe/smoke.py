@@ -71,6 +71,7 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
     for stage in stages:
         if stage.get("kind", "train") == "train":
             _shorten(stage)
+            _short_schedules(stage)
             _tiny_model(stage, names, base, notes.append)
             _tiny_teachers(stage, names, base, notes.append)
             _few_rows(stage, folder, reachable, notes.append)
@@ -84,6 +85,7 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
         elif stage.get("kind") == "generate":
             _tiny_model(stage, names, base, notes.append)
             _few_tokens(stage)
+            _made_up_texts(stage, reachable, notes.append)
         elif stage.get("kind") == "predict":
             _small_prediction(stage, names, base, reachable, notes.append)
         elif stage.get("kind") == "augment":
@@ -94,7 +96,7 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
 
 
 def _names_hub_data(stages: list[dict[str, Any]]) -> bool:
-    return any(_is_hub(data, key) for stage in stages for data, key in _sources(stage))
+    return any(_is_hub(data, key) for stage in stages for data, key in (*_sources(stage), *_texts(stage)))
 
 
 def _sources(stage: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -104,6 +106,13 @@ def _sources(stage: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
             data["train"] = f"hub:nyu-mll/glue/{data['task']}"
         keys = ("train", "validation", "test", "predict", "objective")
         yield from ((data, key) for key in keys if key in data)
+
+
+def _texts(stage: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """The source of texts, of a stage that needs nothing but texts."""
+    data = stage.get("data")
+    if is_table(data) and "source" in data:
+        yield data, "source"
 
 
 def _is_hub(data: dict[str, Any], key: str) -> bool:
@@ -168,6 +177,14 @@ def _reachable_threshold(stage: dict[str, Any], tell: Callable[[str], None]) -> 
         if is_table(each) and each.get("kind") == "information-gain":
             each["threshold"] = {"kind": "quantile", "keep": 0.5, "contexts": 64}
             tell("smoke: the better half of the contexts stands in for those that reach the threshold")
+
+
+def _short_schedules(stage: dict[str, Any]) -> None:
+    """Room for a threshold to move in few steps."""
+    methods = stage.get("method")
+    for each in methods if is_list(methods) else []:
+        if is_table(each) and each.get("kind") == "movement-pruning":
+            _at_most(each, "warmup", 0.1, always=True)
 
 
 def _at_most(table: dict[str, Any], key: str, most: float, always: bool = False) -> None:
@@ -286,9 +303,7 @@ def _small_prediction(
         _at_most(stage.setdefault(key, {}), "tokens", 12, always=True)
     if is_table(data):
         _at_most(data, "max_rows", _ROWS, always=True)
-        if not reachable and _is_hub(data, "source"):
-            told, data["source"] = data["source"], STAND_IN_TEXTS
-            tell(f"smoke: made-up rows stand in for {quoted(told)}")
+    _made_up_texts(stage, reachable, tell)
 
 
 def _small_augmentation(
@@ -365,6 +380,13 @@ def _made_up_rows(
         if _is_hub(table, key):
             told = table[key]
             table[key] = write_stand_in(objective, table, key, folder)
+            tell(f"smoke: made-up rows stand in for {quoted(told)}")
+
+
+def _made_up_texts(stage: dict[str, Any], reachable: bool, tell: Callable[[str], None]) -> None:
+    for table, key in _texts(stage):
+        if not reachable and _is_hub(table, key):
+            told, table[key] = table[key], STAND_IN_TEXTS
             tell(f"smoke: made-up rows stand in for {quoted(told)}")
 
 

@@ -31,10 +31,13 @@ def resolve(document: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> lis
         if not isinstance(value, str) or not value or value.startswith("smoke:"):
             continue
         model = name == "models" or (name, key) in (("model", "from"), ("method", "teacher"))
+        named = model or (name, key) == ("method", "from")
         if model and value in earlier:
             continue
-        if model and value in later:
+        if named and value in later:
             absolute, complaint = value, f"stage '{printable(value)}' comes later; a stage builds on an earlier one"
+        elif name == "method" and value in earlier:
+            absolute, complaint = value, _learned(value, earlier)
         elif name == "data" and value.startswith(MADE_BY):
             absolute, complaint = value, _made(value.removeprefix(MADE_BY), earlier)
         else:
@@ -52,6 +55,21 @@ def _made(name: str, earlier: dict[str, str]) -> str | None:
     makers = [each for each, kind in earlier.items() if kind == "augment"]
     there = f"there is {', '.join(map(printable, makers))}" if makers else "there is none"
     return f"no earlier stage of kind 'augment' is called '{printable(name)}'; {there}"
+
+
+def _learned(stage: str, earlier: dict[str, str]) -> str | None:
+    """What is wrong with an earlier stage that shall have learned to choose."""
+    if earlier[stage] == "information-gain":
+        return None
+    return f"stage '{printable(stage)}' is of kind '{earlier[stage]}'; name one of kind 'information-gain'"
+
+
+def _learners(source: str, base: Path) -> tuple[str, str | None]:
+    """The folder of a stage that has learned to choose, absolute, and what is wrong with it."""
+    path = _absolute(source, base)
+    if path.is_dir():
+        return str(path), None
+    return str(path), f"no earlier stage is called '{printable(source)}', and there is no such folder"
 
 
 def _tables(document: dict[str, Any]) -> Iterator[tuple[KeyPath, str, dict[str, Any], dict[str, str], list[Any]]]:
@@ -141,6 +159,8 @@ _READERS: dict[tuple[str, str], Callable[[str, Path], tuple[str, str | None]]] =
     ("data", "source"): _data,
     ("model", "from"): _folder,
     ("method", "teacher"): _folder,
+    ("method", "from"): _learners,
+    ("data", "objective"): _data,
     ("model", "embeddings"): _vectors,
     ("tokenizer", "from"): _folder,
     ("tokenizer", "special_tokens_from"): _folder,

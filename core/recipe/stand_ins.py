@@ -32,10 +32,14 @@ def write_stand_in(objective: str, data: dict[str, Any], part: str, folder: Path
     Args:
         objective: of the stage.
         data: the stage's table, which names the columns.
-        part: `train`, `validation`, `test` or `predict`.
+        part: `train`, `validation`, `test`, `predict` or `objective`.
         folder: where to write.
     """
-    if objective in ("causal-lm", "masked-lm") or (objective == "evaluate" and data.get("examples") != "pairs"):
+    if objective == "information-gain" and part == "objective":  # none of its texts may stand among those to train on
+        return _write(_made_up_articles(), f"{objective}-{part}", ".txt", folder)
+    if objective in ("causal-lm", "masked-lm", "information-gain") or (
+        objective == "evaluate" and data.get("examples") != "pairs"
+    ):
         return STAND_IN_TEXTS
     if objective == "image-classification":
         return "drawn-digits"
@@ -55,6 +59,16 @@ def _write(content: str, name: str, suffix: str, folder: Path) -> str:
     path = folder / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}{suffix}"
     path.write_text(content, encoding="utf-8")
     return str(path)
+
+
+def _made_up_articles() -> str:
+    """A few articles with headings, each a paragraph without blank lines."""
+    articles: list[str] = []
+    for number, (thing, other) in enumerate(itertools.pairwise(_THINGS)):
+        words = itertools.chain.from_iterable(_JUDGEMENTS)
+        said = " ".join(f"Guest {number} found the {thing} {word} , and the {other} as well ." for word in words)
+        articles.append(f" = The {thing} = \n {said} \n")
+    return "\n".join(articles)
 
 
 def _labelled(data: dict[str, Any], labelled: bool) -> Iterator[dict[str, Any]]:

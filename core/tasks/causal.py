@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from torch import nn
 
-from ..data.cache import ArrowTable, RowCache
 from ..data.crops import Crops
-from ..data.hashing import hash_of_texts, hash_of_tokenizer
-from ..data.rows import Packed, Rows, encode, make_rows
+from ..data.rows import Packed, Rows, make_rows
 from ..data.sources import SourceError
 from ..decoding.sampling import complete
 from ..errors import ValueInRecipeError
@@ -22,7 +19,7 @@ from ..training.crops import CropPlan
 from ..training.objectives.causal import CausalLM
 from .fitting import check_fit, check_packing
 from .task import Material, Surroundings, Tell
-from .texts import read_texts
+from .texts import encode_texts, read_texts
 from .tokenizers import make_tokenizer
 
 if TYPE_CHECKING:
@@ -107,14 +104,8 @@ class CausalTask:
 
     def _rows(self, documents: list[str], key: str) -> Rows | Crops:
         data, tell = self._stage.data, self._around.tell
-        made_from = {"texts": hash_of_texts(documents), "tokenizer": hash_of_tokenizer(self._tokenizer)}
-
-        def make() -> ArrowTable:
-            return pa.table({"ids": pa.array(encode(documents, self._tokenizer), pa.list_(pa.int32()))})
-
-        kept = RowCache(self._around.cache / "rows", tell, "texts")
-        table = kept.get(key, str(getattr(data, key.removeprefix("data."))), made_from, make)
-        encoded = [ids.values.to_numpy() for ids in table["ids"]]
+        source = str(getattr(data, key.removeprefix("data.")))
+        encoded = encode_texts(documents, self._tokenizer, key, source, self._around)
         if data.packing == "crops":
             return crops_of(encoded, data, key, tell)
         try:
