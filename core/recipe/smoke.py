@@ -85,7 +85,6 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
         elif stage.get("kind") == "generate":
             _tiny_model(stage, names, base, notes.append)
             _few_tokens(stage)
-            _made_up_texts(stage, reachable, notes.append)
         elif stage.get("kind") == "predict":
             _small_prediction(stage, names, base, reachable, notes.append)
         elif stage.get("kind") == "augment":
@@ -96,7 +95,7 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
 
 
 def _names_hub_data(stages: list[dict[str, Any]]) -> bool:
-    return any(_is_hub(data, key) for stage in stages for data, key in (*_sources(stage), *_texts(stage)))
+    return any(_is_hub(data, key) for stage in stages for data, key in _sources(stage))
 
 
 def _sources(stage: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -106,13 +105,6 @@ def _sources(stage: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
             data["train"] = f"hub:nyu-mll/glue/{data['task']}"
         keys = ("train", "validation", "test", "predict", "objective")
         yield from ((data, key) for key in keys if key in data)
-
-
-def _texts(stage: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """The source of texts, of a stage that needs nothing but texts."""
-    data = stage.get("data")
-    if is_table(data) and "source" in data:
-        yield data, "source"
 
 
 def _is_hub(data: dict[str, Any], key: str) -> bool:
@@ -303,7 +295,9 @@ def _small_prediction(
         _at_most(stage.setdefault(key, {}), "tokens", 12, always=True)
     if is_table(data):
         _at_most(data, "max_rows", _ROWS, always=True)
-    _made_up_texts(stage, reachable, tell)
+        if not reachable and _is_hub(data, "source"):
+            told, data["source"] = data["source"], STAND_IN_TEXTS
+            tell(f"smoke: made-up rows stand in for {quoted(told)}")
 
 
 def _small_augmentation(
@@ -380,13 +374,6 @@ def _made_up_rows(
         if _is_hub(table, key):
             told = table[key]
             table[key] = write_stand_in(objective, table, key, folder)
-            tell(f"smoke: made-up rows stand in for {quoted(told)}")
-
-
-def _made_up_texts(stage: dict[str, Any], reachable: bool, tell: Callable[[str], None]) -> None:
-    for table, key in _texts(stage):
-        if not reachable and _is_hub(table, key):
-            told, table[key] = table[key], STAND_IN_TEXTS
             tell(f"smoke: made-up rows stand in for {quoted(told)}")
 
 
