@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import traceback
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
@@ -63,28 +63,30 @@ def _work(home: Home, uid: str, number: int, size: int, meeting: str, first: str
     import torch
 
     from .models.loading import quiet
-    from .training.distribution import device_of, join, share_cores, store_in
+    from .stages import train
+    from .training.distribution import Team, device_of, share_cores, store_in
 
     quiet()
     device = device_of(number, torch.device(first))
     share_cores(size, device)
-    team = join(number, size, store_in(Path(meeting), size), device)
+    team = Team(number, size, store_in(Path(meeting), size), device)
     with closing(History(home)) as history:
         run = history.find(uid)
         recipe = thaw(history.recipe(run.id))
     while True:
-        _do(recipe, team.announced(None), run.folder, home, device, team)
+        stage = resolved(recipe, team.announced(None), run.folder, home)
+        assert isinstance(stage, TRAIN_STAGES)
+        with suppress(Stopped):
+            train.follow(stage, _context(recipe, stage.name, run.folder, home, device, team))
 
 
-def _do(recipe: Recipe, position: int, run_folder: Path, home: Home, device: "torch.device", team: "Team") -> None:
-    from .stages import train
-
-    stage = resolved(recipe, position, run_folder, home)
-    assert isinstance(stage, TRAIN_STAGES)
-    context = _Silent(
+def _context(
+    recipe: Recipe, stage: str, run_folder: Path, home: Home, device: "torch.device", team: "Team"
+) -> StageContext:
+    return _Silent(
         stage_id=0,
         run_folder=run_folder,
-        folder=run_folder / stage.name,
+        folder=run_folder / stage,
         recorder=cast("Recorder", None),  # the first process's business
         begin=lambda _total, _after: None,
         stop_wanted=lambda: False,
@@ -93,10 +95,6 @@ def _do(recipe: Recipe, position: int, run_folder: Path, home: Home, device: "to
         device=device,
         team=team,
     )
-    try:
-        train.follow(stage, context)
-    except Stopped:
-        return
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Crew:
         self._at_work.set()
         try:
             if self._team is None:
-                self._team = self._gather()
+                self._team = self._start_all()
             self._team.announced(position)
             yield self._team
         except Exception as error:
@@ -121,9 +121,9 @@ class Crew:
 
     # -- beginning --------------------------------------------------------------------------------
 
-    def _gather(self) -> "Team":
-        """Start the others and meet them."""
-        from .training.distribution import join, store_in
+    def _start_all(self) -> "Team":
+        """Start the others; they need a while until they can be met."""
+        from .training.distribution import Team, store_in
 
         self._folder = tempfile.TemporaryDirectory(prefix="lmwb-", ignore_cleanup_errors=True)
         meeting = Path(self._folder.name) / "meeting"
@@ -131,7 +131,7 @@ class Crew:
             member = self._start(number, meeting)
             self._members.append(member)
             threading.Thread(target=self._watch, args=(member,), daemon=True).start()
-        return join(0, self._size, store_in(meeting, self._size), self._device)
+        return Team(0, self._size, store_in(meeting, self._size), self._device)
 
     def _start(self, number: int, meeting: Path) -> _Member:
         arguments = (str(self._home.root), self._uid, str(number), str(self._size), str(meeting), str(self._device))

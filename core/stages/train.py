@@ -60,6 +60,7 @@ class _Training:
         )
         with self._team.first_first():
             self._material: Material = self._task.read()
+        self._team.meet()
         train = self._material.train
         self._team.agree("training rows", train.fingerprint)
         self._plan = self._material.planned(self._settings, context.seed)

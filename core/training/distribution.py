@@ -34,20 +34,37 @@ _LOOK_SECONDS = 0.02
 class Team:
     """The processes that train a model together, as one of them sees it."""
 
-    def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None, tensors: Any = None):
-        """A team as it is when torch.distributed has been set up; `join` does that.
+    def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None, device: torch.device | None = None):
+        """A team whose processes can tell each other what is to be done; for all else they must `meet`.
 
         Args:
             rank: which process this is, from 0.
             size: how many there are.
-            store: for what may take long to be told.
-            tensors: the process group for tensors on the training device; None for the default one.
+            store: that all of them can reach.
+            device: that this one trains on.
         """
         self.rank = rank
         self.size = size
         self._store = store
-        self._tensors = tensors
+        self._device = device or torch.device("cpu")
+        self._tensors: Any = None
+        self._met = size == 1
         self._announced = 0
+
+    def meet(self) -> None:
+        """Wait for the other processes and connect with them: sums on a GPU go over NCCL, all else over gloo.
+
+        Raises:
+            RuntimeError: they cannot be reached.
+        """
+        if self._met:
+            return
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
+        dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=PATIENCE)
+        if self._device.type == "cuda":
+            self._tensors = dist.new_group(backend="nccl", timeout=PATIENCE)
+        self._met = True
 
     @property
     def leads(self) -> bool:
@@ -153,28 +170,6 @@ class Team:
 
 ALONE = Team()
 """One process."""
-
-
-def join(rank: int, size: int, store: Store, device: torch.device) -> Team:
-    """Set up torch.distributed and make this process part of a team.
-
-    Sums on a GPU go over NCCL, all else over gloo.
-
-    Args:
-        rank: which process this is, from 0.
-        size: how many there are.
-        store: that all of them can reach.
-        device: that this one trains on.
-
-    Raises:
-        RuntimeError: the others cannot be reached.
-    """
-    os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
-    tensors = dist.new_group(backend="nccl", timeout=PATIENCE) if device.type == "cuda" else None
-    return Team(rank, size, store, tensors)
 
 
 def store_in(file: Path, size: int) -> Store:
