@@ -61,6 +61,20 @@ def test_an_evaluation_is_made_small_with_the_stage_that_it_measures(tmp_path):
     assert "smoke: made-up rows stand in for 'hub:some/pairs'" in loaded.notes
 
 
+@pytest.mark.parametrize("kind", ["generate", "predict"])
+def test_texts_of_a_stage_that_needs_nothing_else_have_a_stand_in(tmp_path, kind):
+    task = 'task = "text-generation"\n' if kind == "predict" else ""
+    loaded = shrunk(
+        tmp_path,
+        f'name = "x"\n[[stage]]\nkind = "{kind}"\n{task}model = {{ from = "gpt2" }}\n'
+        'data = { source = "hub:some/prompts", text = "question" }\n',
+    )
+    head, *rows = Path(loaded.recipe.stage[0].data.source).read_text().splitlines()
+    assert head == "question"
+    assert all(0 < len(row) < 80 for row in rows)  # short enough for the longest context of a tiny model
+    assert "smoke: made-up rows stand in for 'hub:some/prompts'" in loaded.notes
+
+
 def test_local_data_are_used_as_they_are(tmp_path):
     (tmp_path / "rows.csv").write_text("text,label\na,b\n")
     loaded = shrunk(tmp_path, RECIPE.replace("OBJECTIVE", "classification").replace("hub:somebody/rows", "rows.csv"))

@@ -85,8 +85,9 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
         elif stage.get("kind") == "generate":
             _tiny_model(stage, names, base, notes.append)
             _few_tokens(stage)
+            _made_up_rows(stage, "generate", folder, reachable, notes.append)
         elif stage.get("kind") == "predict":
-            _small_prediction(stage, names, base, reachable, notes.append)
+            _small_prediction(stage, names, folder, base, reachable, notes.append)
         elif stage.get("kind") == "augment":
             _small_augmentation(stage, folder, base, reachable, notes.append)
         names.append(stage.get("name"))
@@ -103,7 +104,7 @@ def _sources(stage: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     if is_table(data):
         if data.get("task") is not None and "train" not in data:
             data["train"] = f"hub:nyu-mll/glue/{data['task']}"
-        keys = ("train", "validation", "test", "predict", "objective")
+        keys = ("train", "validation", "test", "predict", "objective", "source")
         yield from ((data, key) for key in keys if key in data)
 
 
@@ -279,7 +280,7 @@ def _small_vocabulary(
 
 
 def _small_prediction(
-    stage: dict[str, Any], earlier: list[Any], base: Path, reachable: bool, tell: Callable[[str], None]
+    stage: dict[str, Any], earlier: list[Any], folder: Path, base: Path, reachable: bool, tell: Callable[[str], None]
 ) -> None:
     """A tiny model that answers at random, short answers to a few texts."""
     model, data = stage.get("model"), stage.get("data")
@@ -295,9 +296,7 @@ def _small_prediction(
         _at_most(stage.setdefault(key, {}), "tokens", 12, always=True)
     if is_table(data):
         _at_most(data, "max_rows", _ROWS, always=True)
-        if not reachable and _is_hub(data, "source"):
-            told, data["source"] = data["source"], STAND_IN_TEXTS
-            tell(f"smoke: made-up rows stand in for {quoted(told)}")
+        _made_up_rows(stage, "generate", folder, reachable, tell)
 
 
 def _small_augmentation(

@@ -23,7 +23,7 @@ _JUDGEMENTS = (
 STAND_IN_TEXTS = "python-reference"
 """What stands in for texts: the corpus that every Python carries."""
 
-_COUNTS = {"train": 96, "validation": 32, "test": 32, "predict": 8}
+_COUNTS = {"train": 96, "validation": 32, "test": 32, "predict": 8, "source": 24}
 
 
 def write_stand_in(objective: str, data: dict[str, Any], part: str, folder: Path) -> str:
@@ -32,7 +32,7 @@ def write_stand_in(objective: str, data: dict[str, Any], part: str, folder: Path
     Args:
         objective: of the stage.
         data: the stage's table, which names the columns.
-        part: `train`, `validation`, `test`, `predict` or `objective`.
+        part: `train`, `validation`, `test`, `predict`, `source` or `objective`.
         folder: where to write.
     """
     if objective == "information-gain" and part == "objective":  # none of its texts may stand among those to train on
@@ -43,7 +43,7 @@ def write_stand_in(objective: str, data: dict[str, Any], part: str, folder: Path
         return STAND_IN_TEXTS
     if objective == "image-classification":
         return "drawn-digits"
-    rows = list(itertools.islice(_ROWS[objective](data, labelled=part != "predict"), _COUNTS[part]))
+    rows = list(itertools.islice(_ROWS[objective](data, labelled=part not in ("predict", "source")), _COUNTS[part]))
     if objective == "instruction-tuning":
         return _write("".join(json.dumps(row) + "\n" for row in rows), f"{objective}-{part}", ".jsonl", folder)
     table = io.StringIO()
@@ -165,4 +165,5 @@ _ROWS = {
     "multiple-choice": _choices,
     "instruction-tuning": _conversations,
     "evaluate": _continuations,
+    "generate": _labelled,
 }
