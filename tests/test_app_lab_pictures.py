@@ -14,8 +14,12 @@ SCREENS = {
     "text-small": ((80, 24), f"{SPOKEN} right right a"),
     "tree-small": ((80, 24), f"{SPOKEN} 2 left left down down"),
     "beside-small": ((80, 24), f"{SPOKEN} m t w o enter s"),
+    "form-small": ((80, 24), f"{SPOKEN} S down down down right right"),
+    "difference-small": ((80, 24), f"{SPOKEN} m s e c o n d enter 1 d right right"),
     "lab": ((120, 36), f"{SPOKEN} 2 left left down down down"),
     "beside": ((120, 36), f"{SPOKEN} m t w o enter right b"),
+    "difference": ((120, 36), f"{SPOKEN} m s e c o n d enter 1 d right right"),
+    "form": ((120, 36), f"{SPOKEN} S down"),
     "large": ((200, 50), f"{SPOKEN} right right a a enter s right"),
     "trouble": ((120, 36), "M n o space o n e enter"),
 }

@@ -270,7 +270,8 @@ class LabScreen(LabPanes, inherit_bindings=False):
         """The search behind the text that had the focus last."""
         said = self._session.branch.said.get(self._active)
         if self._is_news(self._tree, said):
-            self._tree.show(said and said.generation, self._said[self._active].number)
+            why_not = "No tree: this text was given, not searched for." if said and said.scored else "No tree yet."
+            self._tree.show(said and said.generation, self._said[self._active].number, why_not)
 
     def _show_steps(self) -> None:
         branch, speakers = self._session.branch, self._session.speakers

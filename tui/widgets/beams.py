@@ -12,7 +12,7 @@ from ...core.text import printable
 from ..lab import Branch, branched, text_of
 from ..pictures.beams import Spot, beam_lines, beside, child, end_of, facts, ids_to, name, parent
 from ..pictures.ink import colour_depth
-from .frame import Line, cut
+from .frame import Line, cut, wrapped
 from .inspected import rich_line
 from .pane import Pane
 
@@ -33,10 +33,11 @@ class BeamsPane(Pane):
         super().__init__()
         self._generation: Generation | None = None
         self._spot: Spot | None = None
+        self._why_not = ""
 
-    def show(self, generation: Generation | None, place: int = 0) -> None:
-        """Another search, or none; the cursor goes to where one of its texts ends."""
-        self._generation = generation
+    def show(self, generation: Generation | None, place: int = 0, why_not: str = "No tree yet.") -> None:
+        """Another search, or none and why; the cursor goes to where one of its texts ends."""
+        self._generation, self._why_not = generation, why_not
         self._spot = end_of(generation, place) if generation is not None and generation.hypotheses else None
         self.redraw()
 
@@ -70,8 +71,8 @@ class BeamsPane(Pane):
         """The columns, and below them the candidate at the cursor."""
         width, height = size
         if self._generation is None or self._spot is None:
-            text = " No tree yet." if self._generation is None else " No tree was recorded."
-            return [[], [Segment(text, self.palette.dim)]]
+            text = self._why_not if self._generation is None else "No tree was recorded."
+            return [[], *([Segment(" "), *line] for line in wrapped(text, width - 2, self.palette.dim))]
         depth = colour_depth(no_color=self.app.no_color)
         below = [rich_line(line) for line in facts(self._generation, self._spot)]
         below.append(self._text_so_far(width - 2))

@@ -32,9 +32,11 @@ class InspectedTokens(Pane):
 
     Attributes:
         least_for_bars: rows inside the pane from which on an inspector below has a bar for each alternative.
+        tells_more: a line of the inspector is for `more_facts`.
     """
 
     least_for_bars = 26
+    tells_more = False
 
     DEFAULT_CSS = "InspectedTokens TokenView { margin: 2 2 4 2; }"
 
@@ -125,7 +127,7 @@ class InspectedTokens(Pane):
         """A rule and the facts: on one line to three, or with a bar for each alternative where there is room."""
         if inside < 8:
             return 2 if inside < 6 else 3
-        return 3 + bool(self.more_facts()) if inside < self.least_for_bars else 11
+        return 3 + self.tells_more if inside < self.least_for_bars else 11
 
     def _inspect(self, width: int, height: int) -> list[Line]:
         facts, cluster = self._facts(width), self._view.cluster

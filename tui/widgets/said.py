@@ -24,6 +24,7 @@ class SaidPane(InspectedTokens):
     """The texts of one model, one at a time."""
 
     least_for_bars = 15
+    tells_more = True
 
     class Looked(Message):
         """The cursor is on another token: so many after the prompt, negative in the prompt."""
