@@ -8,6 +8,8 @@ import torch
 
 from ..errors import ValueInRecipeError
 from ..methods import adapters, lora, peft, storage
+from ..methods.structured.anatomy import resize, sizes_of
+from . import shrunk
 from .loading import HEADS, Head, Tell, auto_class, first_line
 from .origin import origin_of, remember_origin
 
@@ -61,6 +63,8 @@ def restore(folder: Path, head: Head, fields: Mapping[str, Any], trust: bool = F
     own = _head_named(config, head)
     if is_adapted(base) and base != str(folder):
         model = start_from_adapted(Path(base), own, {"num_labels": config.num_labels}, lambda _: None, trust)
+    elif shrunk.is_shrunk(base):
+        model = shrunk.start_from_shrunk(Path(base), own, {"num_labels": config.num_labels}, lambda _: None, trust)
     else:
         try:
             model: PreTrainedModel = auto_class(own).from_pretrained(
@@ -129,6 +133,7 @@ def _head_with(named: str | None, config: type[Any], otherwise: Head) -> Head:
 def _with_other_head(found: "PreTrainedModel", head: Head, config: Any) -> tuple["PreTrainedModel", set[str]]:
     """A model with the wanted head and, by name and shape, the weights of another; also the names of what is new."""
     model: PreTrainedModel = auto_class(head).from_config(config, dtype=torch.float32)
+    resize(model, sizes_of(found))
     for name, layer in adapters.layers(found):
         if name in (modules := dict(model.named_modules())):
             adapters.add_bottleneck(modules[name], layer.bottleneck.size)

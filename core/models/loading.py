@@ -102,6 +102,7 @@ def outline(
         from transformers import AutoConfig
 
         from .adapted import configuration_of, is_adapted
+        from .shrunk import is_shrunk, take_sizes
 
         try:
             if is_adapted(model.from_):
@@ -116,18 +117,24 @@ def outline(
 
             configuration = cut_configuration(configuration, chosen_layers(configuration, model.layers))
         try:
-            return auto_class(head).from_config(configuration)
+            outlined = auto_class(head).from_config(configuration)
         except Exception as error:
             raise _cannot_load(model, head, error) from None
+        if is_shrunk(model.from_):
+            take_sizes(outlined, Path(model.from_))
+        return outlined
 
 
 def _load(model: PretrainedModel, head: Head, fields: Mapping[str, Any], tell: Tell) -> "PreTrainedModel":
     from .adapted import is_adapted, start_from_adapted
     from .own import register
+    from .shrunk import is_shrunk, start_from_shrunk
 
     register()
     if is_adapted(model.from_):
         return start_from_adapted(Path(model.from_), head, fields, tell, model.trust_remote_code)
+    if is_shrunk(model.from_):
+        return start_from_shrunk(Path(model.from_), head, fields, tell, model.trust_remote_code)
     try:
         found, report = auto_class(head).from_pretrained(
             model.from_,

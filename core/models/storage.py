@@ -16,6 +16,7 @@ def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | N
     """
     from ..methods import pruning
     from ..methods import storage as methods
+    from .shrunk import note_sizes
 
     if methods.is_small(model):
         methods.save_small(model, folder)
@@ -26,6 +27,7 @@ def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | N
     else:
         model.save_pretrained(folder, state_dict=pruning.plain_state(model))
         methods.note_bottlenecks(model, folder)
+        note_sizes(model, folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
 

@@ -76,9 +76,10 @@ class HardMask(Mask):
 class Gate(Mask):
     """A hard concrete gate for each weight (Louizos et al. 2018): drawn in training, with true gradients."""
 
-    def __init__(self, scores: Tensor, grain: Grain):
+    def __init__(self, weight: nn.Parameter, scores: Tensor, grain: Grain):
         super().__init__(scores, grain)
         self.draws = False
+        self._like = weight.detach().to("meta")
 
     def forward(self, weight: Tensor) -> Tensor:
         """M ⊙ W; before the first step nothing is drawn in training either."""
@@ -92,7 +93,7 @@ class Gate(Mask):
 
     def kept(self, training: bool) -> Tensor:  # noqa: ARG002
         """Where the gate without chance is open, if only a little."""
-        return gate_in_evaluation(cast("Tensor", self.scores).detach()) > 0
+        return self.grain.spread(gate_in_evaluation(cast("Tensor", self.scores).detach()) > 0, self._like)
 
 
 @dataclass
@@ -172,7 +173,9 @@ class Selection:
             self._set(member, scores, state)
 
     def _ranked(self, member: _Member) -> Tensor:
-        return member.deciding.abs() if self.kind == "magnitude" else member.deciding
+        if self.kind != "magnitude":
+            return member.deciding
+        return member.mask.grain.gather(member.deciding.abs(), member.deciding)
 
     def _set(self, member: _Member, scores: Tensor, state: object) -> None:
         member.mask.bits = member.mask.grain.spread(scores, member.weight)

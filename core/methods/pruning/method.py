@@ -18,8 +18,9 @@ from .placing import find_matrices, freeze_embeddings, is_transposed, layer_of, 
 from .regularisers import regularised
 from .schedule import Schedule
 from .selection import count_of
-from .shapes import EachWeight
+from .shapes import Grain
 from .storing import fold
+from .units import grains_of
 
 if TYPE_CHECKING:
     from ..active import Place
@@ -47,9 +48,10 @@ class Pruning(Method):
         matrices = find_matrices(place.model, number, settings.targets)
         if not settings.train_embeddings:
             freeze_embeddings(place.model, place.tell)
-        for module in matrices.values():
+        grains = grains_of(number, settings.units, matrices, place.model)
+        for name, module in matrices.items():
             # unchecked, since a check would make all masks so far for each
-            parametrize.register_parametrization(module, "weight", self._mask(module), unsafe=True)
+            parametrize.register_parametrization(module, "weight", self._mask(module, grains[name]), unsafe=True)
         self._masks = {name: (original_of(module), mask) for name, module, mask in masks_of(place.model)}
         names = short_names(list(dict.fromkeys(layer_of(name) for name in self._masks)))
         self._layers = {name: names[layer_of(name)] for name in self._masks}
@@ -58,13 +60,15 @@ class Pruning(Method):
         self._cost: Tensor | float = 0.0
         self._tell_what_is_masked(place.tell)
 
-    def _mask(self, module: nn.Module) -> Mask:
-        settings, weight, grain = self._settings, module.weight, EachWeight()
+    def _mask(self, module: nn.Module, grain: Grain) -> Mask:
+        settings, weight = self._settings, module.weight
         assert isinstance(weight, nn.Parameter)
         if settings.mask == "magnitude":
             return HardMask(weight, None, grain, self._selection)
         scores = first_scores(weight, grain, settings.init, settings.init_scale, is_transposed(module))
-        return Gate(scores, grain) if settings.mask == "l0" else HardMask(weight, scores, grain, self._selection)
+        if settings.mask == "l0":
+            return Gate(weight, scores, grain)
+        return HardMask(weight, scores, grain, self._selection)
 
     def _tell_what_is_masked(self, tell: Callable[[str], None]) -> None:
         weights = sum(weight.numel() for weight, _ in self._masks.values())

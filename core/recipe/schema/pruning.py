@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from .base import NotEmpty, Table, rule_broken
 
+_UNIT = r"^(weights|rows|columns|heads|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 _SHARES = ("top-k", "magnitude")
 """Masks whose threshold is the share of weights to keep."""
 
@@ -48,6 +49,10 @@ class MovementPruning(Table):
     """The weight of the penalty in the loss, at the end; it moves with the threshold."""
     targets: Annotated[list[NotEmpty], Field(min_length=1)] | None = None
     """The linear layers, or GPT-2's Conv1D layers, to prune; every one in the base's repeated layers if not given."""
+    units: dict[NotEmpty, Annotated[str, Field(pattern=_UNIT)]] = {}
+    """By pattern of the pruned layers, what is kept or pruned together: `rows` (all weights of an output), `columns`
+    (of an input), `heads` of an attention, or blocks of rows by columns, such as `32x32`; `weights` one by one where
+    no pattern matches. The last that matches counts."""
     train_embeddings: bool = False
     """Train the embeddings, too."""
 
@@ -77,6 +82,8 @@ class MovementPruning(Table):
                 raise rule_broken(key, "a sigmoid is compared with it: at least 0, less than 1")
         if self.scope == "model" and self.mask not in _SHARES:
             raise rule_broken("scope", f"mask = '{self.mask}' has no share to keep of the whole model")
+        if self.scope == "model" and self.units:
+            raise rule_broken("scope", "units of several sizes cannot be compared over the whole model; use 'matrix'")
         if self.penalty is not None and self.mask == "magnitude":
             raise rule_broken("penalty", "mask = 'magnitude' has no scores that could cost anything")
         if self.final_lambda and self.penalty is None:
