@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..training.objective import Objective
-from .gradients import chunks, full_gradients, turned_gradients
+from .gradients import chunks, offsets, sliced, turned_gradients, turned_tokens
 from .labels import Labels
 from .passes import Subject, walk
 from .products import wide
@@ -37,11 +37,17 @@ class Squares:
             shape = (layer.outputs, layer.width)
             self.sums[name] = torch.zeros(shape, dtype=wide(g.dtype), device=g.device)
             self.sums[f"{layer.name}/count"] = torch.zeros(1, dtype=torch.int64)
-        basis = self._basis(layer)
-        for _, some_a, some_g in chunks(layer, a, g):
-            found = full_gradients(layer, some_a, some_g) if basis is None else turned_gradients(layer, some_a, some_g, *basis)
-            for row in found:
-                self.sums[name].addcmul_(row, row)
+        into, basis = self.sums[name], self._basis(layer)
+        turned = None if basis is None else turned_tokens(layer, a, g, *basis)
+        if turned is not None or basis is None:
+            some_a, some_g = (a, g) if turned is None else turned
+            for part, found in sliced(layer, some_a, some_g):
+                into[part, : found.shape[-1]] += found.square_().sum(0)
+            if basis is None and layer.bias:
+                into[:, -1] += offsets(g).square_().sum(0)
+        else:
+            for _, some_a, some_g in chunks(layer, a, g):
+                into += turned_gradients(layer, some_a, some_g, *basis).square_().sum(0)
         self.sums[f"{layer.name}/count"] += len(g)
 
 

@@ -46,7 +46,7 @@ class Covariance:
             if x.data_ptr() == a.data_ptr() and x.shape == a.shape and len(known) == layer.width:
                 return known
         flat = a.flatten(0, 1) if real is None else a[real]
-        known = torch.empty(layer.width, layer.width, dtype=wide(a.dtype), device=a.device)
+        known = torch.zeros(layer.width, layer.width, dtype=wide(a.dtype), device=a.device)
         known[: layer.inputs, : layer.inputs] = gram(flat)
         if layer.bias:
             known[: layer.inputs, -1] = flat.sum(0, dtype=known.dtype)

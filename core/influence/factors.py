@@ -20,7 +20,7 @@ from ..training.randomness import generator
 from .correction import fit_squares
 from .covariance import fit_covariance
 from .eigen import fit_eigen
-from .labels import Labels, sampled_labels
+from .labels import Labels, Sampled
 from .passes import Subject
 from .preconditioner import Preconditioner, damped_inverse
 from .storage import fingerprint_of_weights, folder_for, load_tensors
@@ -137,7 +137,7 @@ def fit_factors(
     if settings.strategy == "identity":
         return Factors("identity", subject.layers, folder, 0, {}, {}, {})
     if labels is None and settings.labels == "sampled":
-        labels = sampled_labels(objective, settings.seed)
+        labels = Sampled(objective, settings.seed)
     phases = Phases(subject, objective, folder, settings, watch, labels, label_key, rows)
     needs_bases = settings.strategy in ("kfac", "ekfac")
     bases = phases.bases() if needs_bases else {}

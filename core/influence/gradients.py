@@ -14,6 +14,8 @@ from .tracking import Layer
 
 AT_ONCE = 2**25
 """Numbers of gradients that are in memory at once, unless one row's are more."""
+_IN_CACHE = {"cpu": 2**20}
+"""Numbers that are made and used up at once where gradients are needed in slices only; elsewhere `AT_ONCE`."""
 
 
 def chunks(layer: Layer, a: Tensor, g: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -43,6 +45,34 @@ def full_gradients(layer: Layer, a: Tensor, g: Tensor) -> Tensor:
     """(rows, outputs, width), with the column of the offset if the layer has one."""
     found = gradients(layer, a, g)
     return torch.cat([found, offsets(g)[..., None]], -1) if layer.bias else found
+
+
+def sliced(layer: Layer, a: Tensor, g: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Gradients without the column of the offset, (rows, some outputs, inputs), and which outputs these are.
+
+    A slice stays in the processor's cache while it is used, and gradients are never in memory as a whole.
+    """
+    if layer.kind == "embedding":
+        yield slice(0, layer.outputs), gradients(layer, a, g)
+        return
+    step = max(1, _IN_CACHE.get(g.device.type, AT_ONCE) // (len(g) * a.shape[-1]))
+    turned = g.transpose(1, 2)
+    for start in range(0, g.shape[-1], step):
+        part = slice(start, min(start + step, layer.outputs))
+        yield part, product(turned[:, part], a)
+
+
+def turned_tokens(
+    layer: Layer, a: Tensor, g: Tensor, inputs: Tensor | None, outputs: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """a with the one for the offset, and g, each in its basis; None if it is cheaper to turn their gradient."""
+    tokens = g.shape[1]
+    if inputs is None or tokens >= min(layer.inputs, layer.outputs):
+        return None
+    turned = _turned(a, inputs[: layer.inputs].to(a.dtype))
+    if layer.bias:
+        turned += inputs[layer.inputs].to(turned.dtype)
+    return turned, _turned(g, outputs.to(g.dtype))
 
 
 def turned_gradients(layer: Layer, a: Tensor, g: Tensor, inputs: Tensor | None, outputs: Tensor) -> Tensor:

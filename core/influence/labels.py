@@ -26,60 +26,84 @@ Labels = Callable[[Sequence[int], Batch, Tensor], Tensor]
 
 _CROSS_ENTROPY = (CausalLM, MaskedLM, Classification, ImageClassification, MultipleChoice)
 """Objectives whose loss is the sum of −log softmax(outputs)[target]."""
-_AT_ONCE = 2**22
+_AT_ONCE = 2**18
 """Logits looked at at once."""
 
 
-def gradient_at_outputs(objective: Objective, outputs: Tensor, batch: Batch) -> Tensor:
-    """∂(sum of the batch's losses)/∂outputs, in the outputs' shape and number type."""
+class Sampled:
+    """Labels drawn from the model's own predictions, by inverting their distribution."""
+
+    def __init__(self, objective: Objective, seed: int):
+        """Other seeds draw others.
+
+        Raises:
+            UsageError: the objective has no distribution to draw from.
+        """
+        kind = underlying(objective)
+        if not isinstance(kind, (*_CROSS_ENTROPY, Regression)):
+            raise UsageError(
+                f"labels cannot be sampled for {type(kind).__name__}; take those of the data (the empirical Fisher)"
+            )
+        self._seed = seed
+
+    def __call__(self, rows: Sequence[int], batch: Batch, outputs: Tensor) -> Tensor:
+        """Targets to be learned instead of the batch's."""
+        if batch.targets.is_floating_point():
+            return _normal(outputs.squeeze(-1), rows, batch, self._seed)
+        chance, targets = self.chance(rows, batch).to(outputs.device).flatten(), batch.targets.flatten()
+        flat, drawn = outputs.flatten(0, -2), torch.empty_like(targets)
+        for part in _parts(flat):
+            drawn[part] = _draw(torch.softmax(flat[part], -1, dtype=_wide(flat)), chance[part], targets[part])
+        return drawn.view_as(batch.targets)
+
+    def chance(self, rows: Sequence[int], batch: Batch) -> Tensor:
+        """A number from [0, 1) for each target, float64 in the targets' shape."""
+        return uniforms(rows, batch, self._seed)
+
+
+def gradient_at_outputs(
+    objective: Objective, outputs: Tensor, batch: Batch, rows: Sequence[int], labels: Labels | None = None
+) -> Tensor:
+    """∂(sum of the batch's losses)/∂outputs, in the outputs' shape and number type.
+
+    Args:
+        objective: whose loss.
+        outputs: of the model.
+        batch: with the data's labels.
+        rows: the batch's rows.
+        labels: gives labels instead of the data's.
+    """
     kind = underlying(objective)
     if not isinstance(kind, _CROSS_ENTROPY):
-        return _by_autograd(objective, outputs, batch)
+        return _by_autograd(objective, outputs, _relabelled(batch, rows, outputs, labels))
+    sampled = isinstance(labels, Sampled)
+    targets = (batch if sampled else _relabelled(batch, rows, outputs, labels)).targets.flatten()
+    chance = labels.chance(rows, batch).to(outputs.device).flatten() if isinstance(labels, Sampled) else None
     gradient = torch.empty_like(outputs)
     flat, into = outputs.flatten(0, -2), gradient.flatten(0, -2)
-    targets = batch.targets.flatten()
     for part in _parts(flat):
         shares = torch.softmax(flat[part], -1, dtype=_wide(flat))
-        wanted = targets[part]
+        wanted = targets[part] if chance is None else _draw(shares, chance[part], targets[part])
         counted = wanted != IGNORE
         shares.scatter_add_(-1, wanted.clamp(min=0)[:, None], torch.full_like(shares[:, :1], -1))
-        into[part] = shares if counted.all() else shares * counted[:, None]
+        into[part] = shares if counted.all() else shares.mul_(counted[:, None])
     return gradient
 
 
-def sampled_labels(objective: Objective, seed: int) -> Labels:
-    """Labels drawn from the model's own predictions, by inverting their distribution.
-
-    Raises:
-        UsageError: the objective has no distribution to draw from.
-    """
-    kind = underlying(objective)
-    if isinstance(kind, Regression):
-        return lambda rows, batch, outputs: _normal(outputs.squeeze(-1), rows, batch, seed)
-    if not isinstance(kind, _CROSS_ENTROPY):
-        raise UsageError(
-            f"labels cannot be sampled for {type(kind).__name__}; take those of the data (the empirical Fisher)"
-        )
-
-    def draw(rows: Sequence[int], batch: Batch, outputs: Tensor) -> Tensor:
-        chance = uniforms(rows, batch, seed).to(outputs.device).flatten()
-        flat, targets = outputs.flatten(0, -2), batch.targets.flatten()
-        drawn = torch.empty_like(targets)
-        for part in _parts(flat):
-            sums = torch.softmax(flat[part], -1, dtype=_wide(flat)).cumsum(-1)
-            at = chance[part].to(sums.dtype)[:, None] * sums[:, -1:]
-            drawn[part] = torch.searchsorted(sums, at, right=True).squeeze(-1).clamp(max=sums.shape[-1] - 1)
-        return torch.where(targets == IGNORE, targets, drawn).view_as(batch.targets)
-
-    return draw
-
-
-def relabelled(batch: Batch, rows: Sequence[int], outputs: Tensor, labels: Labels | None) -> Batch:
+def _relabelled(batch: Batch, rows: Sequence[int], outputs: Tensor, labels: Labels | None) -> Batch:
     """The batch with other targets; itself if `labels` is None."""
     if labels is None:
         return batch
     targets = labels(rows, batch, outputs.detach())
     return Batch(batch.inputs, targets, batch.weight, batch.tokens)
+
+
+def _draw(shares: Tensor, chance: Tensor, targets: Tensor) -> Tensor:
+    """A label for each line of probabilities (lines, labels); what is ignored stays so."""
+    sums = shares.cumsum(-1)
+    at = chance.to(sums.dtype)[:, None] * sums[:, -1:]
+    drawn = torch.searchsorted(sums, at, right=True).squeeze(-1).clamp_(max=sums.shape[-1] - 1)
+    return torch.where(targets == IGNORE, targets, drawn)
 
 
 def real_tokens(objective: Objective, batch: Batch) -> Tensor | None:

@@ -15,7 +15,7 @@ from ..training.loop import autocast
 from ..training.objective import Batch, Objective
 from ..training.objectives.causal import CausalLM
 from ..training.objectives.masked import MaskedLM
-from .labels import Labels, gradient_at_outputs, real_tokens, relabelled, underlying
+from .labels import Labels, gradient_at_outputs, real_tokens, underlying
 from .products import Numbers, rounded
 from .tracking import Found, Layer, Tracker, find_layers
 from .watch import Watch
@@ -194,8 +194,7 @@ def _backward(
     if not outputs.requires_grad:
         raise UsageError("the model's outputs do not depend on any layer that is looked at")
     if measure is None:
-        gradient = gradient_at_outputs(objective, outputs.detach(), relabelled(batch, rows, outputs, labels))
-        torch.autograd.backward(outputs, gradient)
+        torch.autograd.backward(outputs, gradient_at_outputs(objective, outputs.detach(), batch, rows, labels))
     else:
         measure(outputs, batch).backward()
     return outputs, tracker.end()

@@ -75,18 +75,20 @@ def plan_queries(
     if isinstance(rank, int) and rank < 1:
         raise UsageError(f"rank must be at least 1, and is {rank}")
     ranks = [None, LOWEST_RANK] if rank == "auto" else [None if rank == "full" else rank]
+    if _numbers(layers, ranks[-1]) == _numbers(layers, None):  # all layers are too narrow for it to take less
+        ranks = [None]
     kinds: list[Numbers] = ["float32", "bfloat16"] if numbers == "auto" else [numbers]
     found: Plan | None = None
     for tried in ranks:
         for kind in kinds:
-            each = sum(stored_numbers(layer, tried) for layer in layers) * _BYTES[kind]
+            each = _numbers(layers, tried) * _BYTES[kind]
             fit = min(queries, memory // each)
             if fit == queries:
                 return Plan(queries, queries, tried, kind, each * queries)
             if fit:
                 found = Plan(queries, fit, tried, kind, each * fit)
     if found is None:
-        least = sum(stored_numbers(layer, ranks[-1]) for layer in layers) * _BYTES[kinds[-1]]
+        least = _numbers(layers, ranks[-1]) * _BYTES[kinds[-1]]
         raise UsageError(f"memory of {memory:,} bytes does not hold one query's gradient; it takes {least:,}")
     return found
 
@@ -95,3 +97,7 @@ def stored_numbers(layer: Layer, rank: int | None) -> int:
     """Numbers that a query's gradient takes in a layer; low rank is not used where it takes no fewer."""
     low = layer.size if rank is None else rank * (layer.outputs + layer.width)
     return min(layer.size, low)
+
+
+def _numbers(layers: Sequence[Layer], rank: int | None) -> int:
+    return sum(stored_numbers(layer, rank) for layer in layers)

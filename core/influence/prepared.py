@@ -1,19 +1,19 @@
 """Queries made ready: the preconditioned gradient of each, in full or at low rank, waiting for the training rows."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from ..training.objective import Batch, Objective
+from ..training.objective import Batch
 from ..training.randomness import generator
 from .factors import Factors, grouped
 from .gradients import chunks, full_gradients
-from .passes import Measure, Subject, walk
+from .passes import Subject
 from .planner import Plan, stored_numbers
 from .preconditioner import Preconditioner
 from .products import wide
+from .sides import Side, pass_over
 from .tracking import Layer
 from .watch import Watch
 
@@ -23,26 +23,6 @@ _REBUILT = 2**25
 """Numbers of queries' gradients that are rebuilt from low rank, or widened, at once."""
 
 
-@dataclass(frozen=True)
-class Side:
-    """Rows on one side of a score.
-
-    Attributes:
-        objective: that they belong to.
-        rows: their numbers.
-        measure: what is asked of them; None for the loss.
-    """
-
-    objective: Objective
-    rows: Sequence[int]
-    measure: Measure | None = None
-
-    @classmethod
-    def all_of(cls, objective: Objective, measure: Measure | None = None) -> "Side":
-        """All rows of an objective."""
-        return cls(objective, range(len(objective)), measure)
-
-
 class Prepared:
     """Preconditioned gradients of queries, layer by layer."""
 
@@ -50,7 +30,7 @@ class Prepared:
         """Room for `count` queries; `kind` is the type of sums."""
         self.count = count
         self.rank = plan.rank
-        self._wide = kind
+        self.kind = kind
         kept = torch.bfloat16 if plan.numbers == "bfloat16" and kind == torch.float32 else kind
         self._weights: dict[str, Tensor] = {}
         self._offsets: dict[str, Tensor] = {}
@@ -81,7 +61,7 @@ class Prepared:
 
     def spans(self, layer: Layer) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
         """Queries, their weights (queries, outputs, inputs) and offsets (queries, outputs), some at a time."""
-        whole = layer.name in self._weights and self._weights[layer.name].dtype == self._wide
+        whole = layer.name in self._weights and self._weights[layer.name].dtype == self.kind
         step = self.count if whole else max(1, _REBUILT // layer.size)
         for start in range(0, self.count, step):
             part = slice(start, min(start + step, self.count))
@@ -90,10 +70,10 @@ class Prepared:
     def of(self, layer: Layer, part: slice) -> tuple[Tensor, Tensor | None]:
         """Weights and offsets of some queries, in the type of sums."""
         if layer.name in self._left:
-            full = self._left[layer.name][part].to(self._wide) @ self._right[layer.name][part].to(self._wide)
+            full = self._left[layer.name][part].to(self.kind) @ self._right[layer.name][part].to(self.kind)
             return full[..., : layer.inputs], full[..., -1] if layer.bias else None
-        offsets = self._offsets[layer.name][part].to(self._wide) if layer.bias else None
-        return self._weights[layer.name][part].to(self._wide), offsets
+        offsets = self._offsets[layer.name][part].to(self.kind) if layer.bias else None
+        return self._weights[layer.name][part].to(self.kind), offsets
 
 
 def prepare(
@@ -124,7 +104,7 @@ def prepare(
     kind = wide(next(subject.model.parameters()).dtype)
     prepared = Prepared(subject.layers, 1 if aggregated else len(queries.rows), plan, kind, subject.device)
     place = {row: i for i, row in enumerate(queries.rows)}
-    for layers in grouped(subject.layers, lambda layer: _factor_bytes(factors, layer), memory):
+    for layers in grouped(subject.layers, lambda layer: factor_bytes(factors, layer), memory):
         with watch.profile.phase("reading factors"):
             known = {layer.name: factors.preconditioner(layer, damping, subject.device) for layer in layers}
         if aggregated:
@@ -142,7 +122,8 @@ def prepare(
             for part, some_a, some_g in chunks(layer, a, g):
                 prepared.put(layer, current[part], known[layer.name].of_rows(some_a, some_g))
 
-        _pass(subject, queries, see, watch, layers, begin)
+        for _ in pass_over(subject, queries, see, watch, PHASE, layers=layers, begin=begin):
+            pass
     return prepared
 
 
@@ -173,28 +154,14 @@ def _sum_up(
             found = full_gradients(layer, some_a, some_g).sum(0)
             sums[layer.name] = sums[layer.name] + found if layer.name in sums else found
 
-    _pass(subject, queries, see, watch, layers)
+    for _ in pass_over(subject, queries, see, watch, PHASE, layers=layers):
+        pass
     for layer in layers:
         prepared.put(layer, [0], known[layer.name].of_gradient(sums[layer.name][None]))
 
 
-def _pass(
-    subject: Subject,
-    queries: Side,
-    see: Callable[[Layer, Tensor, Tensor, Tensor | None], None],
-    watch: Watch,
-    layers: Sequence[Layer],
-    begin: Callable[[Sequence[int], Batch], None] = lambda *_: None,
-) -> None:
-    passed = walk(
-        subject, queries.objective, queries.rows, see, watch, PHASE,
-        measure=queries.measure, layers=layers, begin=begin,
-    )  # fmt: skip
-    for _ in passed:
-        pass
-
-
-def _factor_bytes(factors: Factors, layer: Layer) -> int:
+def factor_bytes(factors: Factors, layer: Layer) -> int:
+    """What a layer's preconditioner takes in memory."""
     if factors.strategy == "identity":
         return 1
     bases = 0 if factors.strategy == "diagonal" else layer.width**2 + layer.outputs**2

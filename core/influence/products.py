@@ -37,13 +37,13 @@ def wide(kind: torch.dtype) -> torch.dtype:
 
 
 def gram(x: Tensor) -> Tensor:
-    """The upper half of xᵀx, (width, width), for x (tokens, width); below it anything.
+    """The upper half of xᵀx, (width, width), for x (tokens, width); zeros below it.
 
     By strips of rows, each from the diagonal on: about 5/8 of the multiplications.
     """
     width = x.shape[1]
     step = max(_NARROWEST, -(-width // _STRIPS))
-    found = torch.empty(width, width, dtype=wide(x.dtype), device=x.device)
+    found = torch.zeros(width, width, dtype=wide(x.dtype), device=x.device)
     for first in range(0, width, step):
         found[first : first + step, first:] = product(x[:, first : first + step].T, x[:, first:])
     return found

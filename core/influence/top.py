@@ -43,6 +43,12 @@ class Top:
         order = np.lexsort((both, -values), axis=1)[:, :keep]
         return Top(np.take_along_axis(both, order, 1), np.take_along_axis(values, order, 1))
 
+    def beside(self, other: "Top") -> "Top":
+        """These queries and others behind them, of which as many rows are kept."""
+        if not len(self.rows):
+            return other
+        return Top(np.concatenate([self.rows, other.rows]), np.concatenate([self.scores, other.scores]))
+
     def negated(self) -> "Top":
         """The same with scores of the other sign: what was kept of −scores are the lowest scores."""
         return Top(self.rows, -self.scores)
