@@ -1,4 +1,4 @@
-"""Stages that prune: an interruption leaves no trace, checkpoints are what was evaluated, every objective goes along."""
+"""Stages that prune: an interruption leaves no trace, checkpoints are what was evaluated, all objectives go along."""
 
 from contextlib import closing
 
