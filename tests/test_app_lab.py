@@ -318,7 +318,8 @@ async def test_a_given_text_is_coloured_by_what_the_model_thinks_of_it(pilot: Pi
         assert "surprisal 16+" in shown(pilot)
         assert "$ lmwb score toy 'the cat'" in shown(pilot)
         assert texts(pilot) == ["the cat"]
-        assert "No tree" in shown(pilot)
+        await press(pilot, "2")
+        assert "No tree: this text was given" in shown(pilot)
 
 
 # -- all settings -------------------------------------------------------------------------------------

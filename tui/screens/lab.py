@@ -254,8 +254,9 @@ class LabScreen(LabPanes, inherit_bindings=False):
         doing = doing or ("settings changed: r speaks" if self._row.stale else "")
         self._bar.show([one.name for one in speakers], doing, bad, branch.prompt, way)
         self._command.show(command(speakers[0].reference, self._other(), branch, self._row.settings))
-        if self._places.two != (len(speakers) > 1):
-            self._places.two = len(speakers) > 1
+        two, given = len(speakers) > 1, any(said.scored for said in branch.said.values())
+        if (self._places.two, self._places.given) != (two, given):
+            self._places.two, self._places.given = two, given
             self.board.rearrange()
             if self.focused is self._said[1] and not self._places.two:
                 self.set_focus(self._said[0])

@@ -12,7 +12,7 @@ TEXT, BESIDE, TREE, STEPS, FORM = "Text", "Beside", "Tree", "Steps", "All settin
 _TABS = (TEXT, TREE, STEPS)
 
 
-def places(size: Size, tab: str, two: bool, zoomed: str | None = None) -> dict[str, Place]:
+def places(size: Size, tab: str, two: bool, zoomed: str | None = None, given: bool = False) -> dict[str, Place]:
     """Which panes are on the screen, by title, in the order in which the focus walks.
 
     Args:
@@ -20,6 +20,7 @@ def places(size: Size, tab: str, two: bool, zoomed: str | None = None) -> dict[s
         tab: the tab that was chosen last.
         two: there is a second model, whose text stands beside the first one's, or below it.
         zoomed: the pane that has the whole room.
+        given: the texts were given and have no tree; the chart has its room unless the tree is asked for.
     """
     whole = size.region
     if zoomed is not None:
@@ -37,6 +38,8 @@ def places(size: Size, tab: str, two: bool, zoomed: str | None = None) -> dict[s
     texts = {TEXT: Place(left, (TEXT,)), **({BESIDE: Place(right, (BESIDE,))} if two else {})}
     if tab == FORM:
         return {**texts, FORM: Place(lower, (FORM,))}
+    if given and tab != TREE:
+        return {**texts, STEPS: Place(lower, (STEPS,))}
     return {
         **texts,
         TREE: Place(tree, (TREE,)),
@@ -49,16 +52,18 @@ class LabBoard(Board):
 
     Attributes:
         two: there is a second model.
+        given: the texts were given, not searched for.
     """
 
     def __init__(self, panes: Iterable[Pane]):
         super().__init__(panes)
         self.two = False
+        self.given = False
         self._tab = TEXT
 
     def places(self, size: Size) -> dict[str, Place]:
         """As the function of this name."""
-        return places(size, self._tab, self.two, self.zoomed)
+        return places(size, self._tab, self.two, self.zoomed, self.given)
 
     def open(self, title: str) -> None:
         """Bring a pane to the screen."""
