@@ -397,3 +397,31 @@ def test_a_step_that_is_not_finite_changes_nothing(tmp_path, labelled, monkeypat
     results = bench.work()
     assert results["bad_steps"] == 1
     assert all(weight.isfinite().all() for weight in files(bench).values())
+
+
+# -- with pruning -----------------------------------------------------------------------------------
+
+PRUNING = {"kind": "movement-pruning", "final_threshold": 0.3, "warmup": 1.0}
+
+
+def test_a_student_is_pruned_while_it_learns_from_its_teacher(tmp_path, labelled):
+    """In either order, and with a stop in the middle of the schedule."""
+    rows, teacher = labelled
+    found = []
+    for number, order in enumerate((1, -1)):
+        methods = [PRUNING, *method(teacher, cosine=1.0)][::order]
+        stage = classes(rows, model={"from": teacher}, method=methods)
+        bench = Bench(tmp_path / str(number), stage)
+        if number:
+            with pytest.raises(Stopped):
+                bench.work(stop_after=4)
+        bench.work()
+        found.append(files(bench))
+        with closing(bench.history) as history:
+            names = history.metrics(bench.stage_id)
+        assert {"distillation/soft", "distillation/cosine"} <= set(names)
+        assert any(name.startswith("pruning/") for name in names)
+    assert same(*found)
+    plain = transformers.AutoModelForSequenceClassification.from_pretrained(folder_of(bench))
+    pruned = plain.bert.encoder.layer[0].attention.self.query.weight
+    assert 0 < int((pruned == 0).sum()) < pruned.numel()

@@ -13,7 +13,7 @@ from lmwb.core.data.tokenizer_training import train_tokenizer
 from lmwb.core.methods.distillation.objective import Distilled
 from lmwb.core.methods.distillation.teacher import Teacher
 from lmwb.core.recipe.schema import Distillation, Masking, WordPieceTokenizer
-from lmwb.core.training.distribution import ALONE
+from lmwb.core.training.distribution import ALONE, Team
 from lmwb.core.training.objective import IGNORE
 from lmwb.core.training.objectives.causal import CausalLM
 from lmwb.core.training.objectives.choices import MultipleChoice
@@ -246,3 +246,49 @@ def test_a_teacher_never_trains():
     Teacher(model, with_types=True)
     assert not model.training
     assert not any(weight.requires_grad for weight in model.parameters())
+
+
+class OfTwo(Team):
+    """One of two processes, which knows what the other counts."""
+
+    def __init__(self, rank, other):
+        super().__init__(rank, 2)
+        self._other = other
+
+    def total(self, *counts):
+        return [mine + theirs for mine, theirs in zip(counts, self._other, strict=True)]
+
+
+def counted(found, rows):
+    """What a process counts of its rows."""
+    seen = []
+
+    class Look(Team):
+        def total(self, *counts):
+            seen.append(counts)
+            return counts
+
+    found.weigh([found.collate(rows, 7)], Look())
+    return seen[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_shares_of_two_processes_add_up_to_the_whole(kind):
+    found, student, _ = distilled(kind)
+    whole = step(found, student, [ROWS])
+    gradient = {name: w.grad.clone() for name, w in student.named_parameters() if w.grad is not None}
+    parts = (ROWS[:1], ROWS[1:])
+    weight = sum(counted(found, rows)[0] for rows in parts)
+    losses, student_grads = [], {}
+    for rank in (0, 1):
+        found.weigh([batch := found.collate(parts[rank], 7)], OfTwo(rank, counted(found, parts[1 - rank])))
+        student.zero_grad()
+        loss = found.loss_sum(found.forward(student, batch), batch) / weight
+        loss.backward()
+        losses.append(float(loss.detach()))
+        for name, w in student.named_parameters():
+            if w.grad is not None:
+                student_grads[name] = student_grads.get(name, 0) + w.grad
+    assert sum(losses) == pytest.approx(whole, rel=1e-5)
+    for name, wanted in gradient.items():
+        torch.testing.assert_close(student_grads[name], wanted, rtol=1e-4, atol=1e-5)

@@ -54,7 +54,7 @@ BAD = {
     "table in a table": (HEAD + "[train.sample]\ntokens = 1",
                          ["4: unknown key 'sample' in [train]; it belongs at the top"]),
     "key of several tables": (TOP + 'data = { train = "texts.txt", from = "m" }',
-                              ["3: unknown key 'from' in [data]; it belongs in [tokenizer] or in [model]"]),
+                              ["3: unknown key 'from' in [data]; it belongs in [method] or in [tokenizer] or in [model]"]),
     "key of the other kind": ('name = "x"\nmodel = { from = "m", config = {} }\ndata.train = "texts.txt"',
                               ["2: unknown key 'config' in [model]; it belongs to kind 'scratch'"]),
     "key of a table in a stage": (STAGES + "lr = 1",

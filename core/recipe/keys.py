@@ -13,9 +13,9 @@ from pydantic.fields import FieldInfo
 from .lines import KeyPath
 from .schema import STAGES, CausalStage, Recipe, Table, tag_of
 
-STAGE_KEYS = frozenset(
-    info.alias or name for kind in STAGES for name, info in kind.model_fields.items()
-) - frozenset(Recipe.model_fields)
+STAGE_KEYS = frozenset(info.alias or name for kind in STAGES for name, info in kind.model_fields.items()) - frozenset(
+    Recipe.model_fields
+)
 """What a recipe of one stage may write at the top, besides the recipe's own keys."""
 
 _OTHER_NAMES = {
@@ -40,6 +40,17 @@ _OTHER_NAMES = {
     "max_seq_length": "block_size",
     "max_new_tokens": "tokens",
     "model_type": "type",
+    "alpha_ce": "soft",
+    "alpha_distil": "soft",
+    "alpha_mlm": "hard",
+    "alpha_clm": "hard",
+    "alpha_mse": "mse",
+    "alpha_cos": "cosine",
+    "restrict_ce_to_mask": "positions",
+    "freeze_pos_embs": "freeze_positions",
+    "teacher_name": "teacher",
+    "teacher_name_or_path": "teacher",
+    "mlm_smoothing": "smoothing",
 }
 """What other programs call the same thing."""
 
@@ -100,7 +111,7 @@ def advise(place: Place, flat: bool) -> Advice:
     key, table = str(place.path[-1]), place.path[:-1]
     stage: KeyPath = table[:2] if table else ("stage", 0)
     for kind in place.kinds:
-        if kind is not place.table and key in _fields(kind):
+        if kind is not place.table and key in _fields(kind) and key not in Recipe.model_fields:
             word = "objective" if "objective" in kind.model_fields else "kind"
             return Advice(f"it belongs to {word} '{tag_of(kind)}'", table)
     homes = [(path, keys) for path, keys in _homes(place.stage, stage, flat) if path != table]
