@@ -16,6 +16,7 @@ from ..core.errors import ExitCode, LmwbError, RecipeError
 from ..core.home import Home
 from ..core.text import printable
 from .commands import (
+    augmenting,
     comparing,
     compressing,
     evaluating,
@@ -36,7 +37,10 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (launching, reading, comparing, series, recipes, generating, scoring, predicting, evaluating, compressing):
+for group in (
+    *(launching, reading, comparing, series, recipes),
+    *(generating, scoring, predicting, evaluating, augmenting, compressing),
+):
     group.add_to(app)
 
 _WITH_VALUE = ("--home",)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +34,81 @@ def run(stage: AugmentStage, context: StageContext, home: Home) -> dict[str, Any
         Stopped: the user asked for it; what was translated is remembered.
     """
     context.begin(None, 0)
-    rows = read_rows(stage)
-    context.tell(f"rows: {len(rows):,} to make more of")
-    names = [f"train-{number}" for number in range(1, len(rows) + 1)]
-    texts = [row[stage.data.text] for row in rows]
-    translations = Translations(context, home)
-    new, counts = augment(texts, _augmenters(stage, context, translations), names)
-    translations.tell()
-    for count in counts:
+
+    def progress(done: int, of: int, what: str) -> None:
+        context.recorder.progress(context.stage_id, done, of, what)
+
+    def stop() -> None:
+        if context.stop_wanted():
+            context.tell("stopped as asked; what was translated is remembered", kind="stopped")
+            raise Stopped
+
+    made = make(stage, Around(context.seed, context.tell, progress, stop), str(context.device), home)
+    for sentence in made.shortfalls:
+        context.tell(sentence, level="warning")
+    for count in made.counts:
         context.tell(count.sentence())
-    for each in new[:_EXAMPLES]:
+    for each in made.new[:_EXAMPLES]:
         context.tell(f"{each.origin}: {each.text}", kind="sample")
+    write_rows(context.folder / stage.file, stage.format, made.rows)
+    context.tell(f"{len(made.rows):,} rows are in {context.folder / stage.file}", kind="finished")
+    return {**made.facts(), "table": str((context.folder / stage.file).relative_to(context.run_folder))}
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a table.
+
+    Attributes:
+        read: how many rows it has.
+        new: the new texts.
+        counts: what became of each augmenter's texts.
+        rows: to be written.
+        shortfalls: what translators left out and cut off, sentences.
+    """
+
+    read: int
+    new: Sequence[NewText]
+    counts: Sequence[Count]
+    rows: Sequence[Row]
+    shortfalls: Sequence[str]
+
+    def facts(self) -> dict[str, Any]:
+        """How many rows there are, and what became of each augmenter's texts."""
+        return {
+            "made": {"read": self.read, "new": len(self.new), "written": len(self.rows)},
+            **{
+                f"augmenter/{each.name}": {
+                    "new": each.kept,
+                    "unchanged": each.unchanged,
+                    "duplicates": each.duplicates,
+                    "blank": each.blank,
+                    "without": each.none,
+                }
+                for each in self.counts
+            },
+        }
+
+
+def make(stage: AugmentStage, around: Around, device: str, home: Home) -> Made:
+    """Read a table and make more rows of its rows; what was translated is remembered in the home's cache.
+
+    Raises:
+        ValueInRecipeError: the source or an augmenter's model cannot be used, or no row is left.
+    """
+    rows = read_rows(stage)
+    around.tell(f"rows: {len(rows):,} to make more of")
+    names = [f"train-{number}" for number in range(1, len(rows) + 1)]
+    translations = Translations(around, device, home)
+    augmenters = [
+        _augmenter(settings, f"augmenter.{place}", around, translations)
+        for place, settings in enumerate(stage.augmenter)
+    ]
+    new, counts = augment([row[stage.data.text] for row in rows], augmenters, names)
     made = made_rows(stage, rows, names, new)
     if not made:
         raise ValueInRecipeError("originals", "no augmenter made a new text, and 'originals' is false: no row is left")
-    _write(context.folder / stage.file, stage, made)
-    context.tell(f"{len(made):,} rows are in {context.folder / stage.file}", kind="finished")
-    return _results(stage, context, rows, new, counts)
+    return Made(len(rows), new, counts, made, translations.shortfalls())
 
 
 def read_rows(stage: AugmentStage) -> list[Row]:
@@ -87,35 +146,27 @@ def made_rows(stage: AugmentStage, rows: Sequence[Row], names: Sequence[str], ne
     return made + [{**rows[each.row], stage.data.text: each.text, stage.origin: each.origin} for each in new]
 
 
-def _augmenters(stage: AugmentStage, context: StageContext, translations: Translations) -> list[Augmenter]:
-    """What the recipe names; models are loaded when they are first needed."""
+def write_rows(path: Path, form: str, rows: Sequence[Row]) -> None:
+    """Write a table, `csv` or `jsonl`; it is there whole or not at all.
 
-    def progress(done: int, of: int, what: str) -> None:
-        context.recorder.progress(context.stage_id, done, of, what)
-
-    def stop() -> None:
-        if context.stop_wanted():
-            context.tell("stopped as asked; what was translated is remembered", kind="stopped")
-            raise Stopped
-
-    around = Around(context.seed, context.tell, progress, stop)
-
-    def make(settings: AnyAugmenter, key: str) -> Augmenter:
-        if isinstance(settings, WordEdits):
-            return WordEditor(settings, around, key)
-        if isinstance(settings, BackTranslation):
-            return translations.augmenter(settings, key, around)
-        return plugin(settings.name, settings.options, around, key)
-
-    return [make(settings, f"augmenter.{place}") for place, settings in enumerate(stage.augmenter)]
-
-
-def _write(path: Path, stage: AugmentStage, rows: Sequence[Row]) -> None:
-    text = "".join(json.dumps(row, default=str) + "\n" for row in rows) if stage.format == "jsonl" else _csv(rows)
+    Raises:
+        ValueInRecipeError: it holds lists or tables and is to be CSV.
+        MachineError: the disk does not take it.
+    """
+    text = "".join(json.dumps(row, default=str) + "\n" for row in rows) if form == "jsonl" else _csv(rows)
     try:
         write_atomically(path, text.encode())
     except OSError as error:
         raise MachineError(f"cannot write the table {path}: {error.strerror}") from None
+
+
+def _augmenter(settings: AnyAugmenter, key: str, around: Around, translations: Translations) -> Augmenter:
+    """What a recipe's table describes; models are loaded when they are first needed."""
+    if isinstance(settings, WordEdits):
+        return WordEditor(settings, around, key)
+    if isinstance(settings, BackTranslation):
+        return translations.augmenter(settings, key)
+    return plugin(settings.name, settings.options, around, key)
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -129,22 +180,3 @@ def _csv(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return table.getvalue()
-
-
-def _results(
-    stage: AugmentStage, context: StageContext, rows: Sequence[Row], new: Sequence[NewText], counts: Sequence[Count]
-) -> dict[str, Any]:
-    return {
-        "made": {"read": len(rows), "new": len(new), "written": len(new) + (len(rows) if stage.originals else 0)},
-        **{
-            f"augmenter/{each.name}": {
-                "new": each.kept,
-                "unchanged": each.unchanged,
-                "duplicates": each.duplicates,
-                "blank": each.blank,
-                "without": each.none,
-            }
-            for each in counts
-        },
-        "table": str((context.folder / stage.file).relative_to(context.run_folder)),
-    }

@@ -13,7 +13,6 @@ from ..errors import ValueInRecipeError
 from ..home import Home
 from ..models.identity import identity_of
 from ..recipe.schema import BackTranslation
-from .context import StageContext
 
 MEMORY = "rewritten.db"
 """In the cache: what translation models have written."""
@@ -42,16 +41,17 @@ class _Way:
 
 
 class Translations:
-    """All translations of a stage."""
+    """All translations of a job."""
 
-    def __init__(self, context: StageContext, home: Home):
+    def __init__(self, around: Around, device: str, home: Home):
         """Nothing is loaded yet."""
-        self._context = context
+        self._around = around
+        self._device = device
         self._home = home
-        self._memory = Memory(home.cache / MEMORY, context.tell)
+        self._memory = Memory(home.cache / MEMORY, around.tell)
         self._shortfalls: list[tuple[BackTranslation, Shortfall]] = []
 
-    def augmenter(self, settings: BackTranslation, key: str, around: Around) -> BackTranslator:
+    def augmenter(self, settings: BackTranslation, key: str) -> BackTranslator:
         """The augmenter that a recipe's table describes; `key` is the table's.
 
         Raises:
@@ -62,13 +62,15 @@ class Translations:
         there = _Way(f"{key}.there", settings.there, one, Languages(home, abroad), (f"{key}.language", f"{key}.pivot"))
         source = (f"{key}.back", settings.back) if settings.back else (f"{key}.there", settings.there)
         back = _Way(*source, settings, Languages(abroad, home), (f"{key}.pivot", f"{key}.language"))
-        return BackTranslator(settings.name, self._remembering(there), self._remembering(back), around)
+        return BackTranslator(settings.name, self._remembering(there), self._remembering(back), self._around)
 
-    def tell(self) -> None:
-        """Say what was left out and cut off."""
-        for settings, shortfall in self._shortfalls:
-            for sentence in shortfall.sentences(settings.tokens):
-                self._context.tell(f"{settings.name}: {sentence}", level="warning")
+    def shortfalls(self) -> list[str]:
+        """What was left out and cut off, sentences."""
+        return [
+            f"{settings.name}: {sentence}"
+            for settings, shortfall in self._shortfalls
+            for sentence in shortfall.sentences(settings.tokens)
+        ]
 
     def _remembering(self, way: _Way) -> Remembering:
         key = {
@@ -81,10 +83,10 @@ class Translations:
         return Remembering(lambda: self._load(way), key, self._memory, way.settings.batch_size)
 
     def _load(self, way: _Way) -> Rewrite:
-        self._context.tell(f"{way.settings.name}: loading {way.source}")
+        self._around.tell(f"{way.settings.name}: loading {way.source}")
         reference = way.source if Path(way.source).is_dir() else f"hub:{way.source}"
         try:
-            loaded = load(reference, self._home, str(self._context.device), "seq2seq", self._context.tell)
+            loaded = load(reference, self._home, self._device, "seq2seq", self._around.tell)
         except ValueInRecipeError as error:
             raise ValueInRecipeError(way.key, str(error)) from None
         rewriter = Rewriter(loaded, way.settings, way.languages, self._seed(way), way.language_keys)
@@ -97,4 +99,4 @@ class Translations:
 
     def _seed(self, way: _Way) -> int:
         """Beam search draws nothing: what one seed has found serves all."""
-        return self._context.seed if way.settings.search == "sample" else 0
+        return self._around.seed if way.settings.search == "sample" else 0
