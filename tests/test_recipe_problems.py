@@ -13,8 +13,8 @@ HEAD = TOP + 'data = { train = "texts.txt" }\n'
 STAGES = 'name = "x"\n[[stage]]\nname = "one"\nmodel = { from = "m" }\ndata = { train = "texts.txt" }\n'
 
 TOP_KEYS = (
-    "known keys: data, defaults, description, device, jobs, kind, log, method, model, name, objective, processes, sample, "
-    "seed, seeds, sweep, tokenizer, train"
+    "known keys: data, defaults, description, device, jobs, kind, log, method, model, name, objective, processes, "
+    "sample, seed, seeds, sweep, tokenizer, train"
 )
 
 _KINDS = list(dict.fromkeys(f"'{each.model_fields['kind'].default}'" for each in schema.STAGES))
@@ -54,7 +54,8 @@ BAD = {
     "table in a table": (HEAD + "[train.sample]\ntokens = 1",
                          ["4: unknown key 'sample' in [train]; it belongs at the top"]),
     "key of several tables": (TOP + 'data = { train = "texts.txt", from = "m" }',
-                              ["3: unknown key 'from' in [data]; it belongs in [method] or in [tokenizer] or in [model]"]),
+                              ["3: unknown key 'from' in [data]; "
+                               "it belongs in [method] or in [tokenizer] or in [model]"]),
     "key of the other kind": ('name = "x"\nmodel = { from = "m", config = {} }\ndata.train = "texts.txt"',
                               ["2: unknown key 'config' in [model]; it belongs to kind 'scratch'"]),
     "key of a table in a stage": (STAGES + "lr = 1",
