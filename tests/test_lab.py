@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shlex
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -11,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lmwb.core.decoding.records import Fate, Generation
 from lmwb.core.errors import UsageError
+from lmwb.core.history.records import Stage
 from lmwb.core.recipe.schema import Decoding
 from lmwb.core.recipe.schema.decoding import AnyProcessor
 from lmwb.tui.cli import run
-from lmwb.tui.lab import Branch, Opening, branched, command
+from lmwb.tui.lab import Branch, Opening, branched, command, opening_of
 from lmwb.tui.lab_session import Session
 from lmwb.tui.lab_settings import CHOICES, Settings, explanation, shown, typed
 from lmwb.tui.pictures.beams import Spot, beam_lines, beside, child, end_of, facts, ids_to, parent, way_to
 from lmwb.tui.pictures.ink import Depth
+from lmwb.tui.watcher import Detail
 from made_generations import hostile, hypothesis, step, trace
 from rich.cells import cell_len
 from toy_models import ToyModels
@@ -268,3 +271,20 @@ def test_probabilities_of_the_toy_language_add_up_along_its_paths() -> None:
         assert way_to(found.steps, spot) == one.path.tolist()
         assert ids_to(found.steps, spot) == one.trace.ids[one.trace.prompt_length :].tolist()
         assert np.nansum(one.score) == pytest.approx(one.total, rel=1e-5)
+
+
+def test_a_stage_that_trains_nothing_opens_the_model_that_was_trained_before_it():
+    stages = tuple(
+        Stage(number, name, kind, None, "finished", {})
+        for number, (name, kind) in enumerate(
+            [("first", "train"), ("second", "train"), ("measure", "evaluate"), ("third", "train")]
+        )
+    )
+
+    def model(stage):
+        return opening_of(Detail(SimpleNamespace(uid="wiki-aaaaa"), stages, stage), following=True).model
+
+    assert [model(stage) for stage in stages] == [
+        f"wiki-aaaaa/{name}" for name in ("first", "second", "second", "third")
+    ]
+    assert model(Stage(-1, "early", "generate", None, "finished", {})) == ""

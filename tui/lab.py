@@ -178,8 +178,14 @@ def _recorded(sample: "SampleEntry", trace: "TokenTrace") -> Branch:
 
 
 def _newest(detail: "Detail") -> tuple[str, int | None]:
-    """The stage's model: its result, or the newest checkpoint and its step; an empty reference for none."""
+    """The stage's model: its result, or the newest checkpoint and its step; an empty reference for none.
+
+    Of a stage that trains nothing, such as one that evaluates, the model is that of the last one before it that did.
+    """
     stage = detail.stage
+    if stage is not None and stage.kind != "train":
+        trained = [each.name for each in detail.stages if each.kind == "train" and each.id < stage.id]
+        return (f"{detail.run.uid}/{trained[-1]}", None) if trained else ("", None)
     if stage is not None and stage.outcome == "finished":
         return _place(detail), None
     if detail.checkpoints:
