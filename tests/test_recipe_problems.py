@@ -12,6 +12,7 @@ TOP = 'name = "x"\nmodel = { from = "hub/model" }\n'
 HEAD = TOP + 'data = { train = "texts.txt" }\n'
 STAGES = 'name = "x"\n[[stage]]\nname = "one"\nmodel = { from = "m" }\ndata = { train = "texts.txt" }\n'
 
+FROM = "in [method] or in [tokenizer] or in [model]"
 TOP_KEYS = (
     "known keys: data, defaults, description, device, jobs, kind, log, method, model, name, objective, processes, "
     "sample, seed, seeds, sweep, tokenizer, train"
@@ -54,8 +55,7 @@ BAD = {
     "table in a table": (HEAD + "[train.sample]\ntokens = 1",
                          ["4: unknown key 'sample' in [train]; it belongs at the top"]),
     "key of several tables": (TOP + 'data = { train = "texts.txt", from = "m" }',
-                              ["3: unknown key 'from' in [data]; "
-                               "it belongs in [method] or in [tokenizer] or in [model]"]),
+                              [f"3: unknown key 'from' in [data]; it belongs {FROM}"]),
     "key of the other kind": ('name = "x"\nmodel = { from = "m", config = {} }\ndata.train = "texts.txt"',
                               ["2: unknown key 'config' in [model]; it belongs to kind 'scratch'"]),
     "key of a table in a stage": (STAGES + "lr = 1",
