@@ -92,7 +92,7 @@ def test_other_metrics_baselines_and_formats(lmwb):
 def test_pictures_are_drawn_into_a_folder_or_a_file(lmwb, tmp_path):
     code, _, err = lmwb("compare", "last", "--figures", "out", "--format", "png")
     assert code == 0
-    assert err.splitlines() == [f"out/{name}.png" for name in ("curves", "metric", "parameters", "lr")]
+    assert err.splitlines() == [f"out/{name}.png" for name in ("curves", "metric", "parameters", "lr", "progress")]
     assert all((tmp_path / line).stat().st_size > 1000 for line in err.splitlines())
     assert lmwb("figures", "last", "--kind", "lr", "--out", "rates.svg")[:2] == (0, "rates.svg\n")
     assert (tmp_path / "rates.svg").stat().st_size > 1000

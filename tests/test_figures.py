@@ -9,6 +9,7 @@ import pytest
 from experiments import make_experiment
 from lmwb.core import figures
 from lmwb.core.comparison import Outcome, compare, outcomes_of
+from lmwb.core.figures.progress import progress, with_confidence
 from lmwb.core.figures.sparsity import kept_weights
 from lmwb.core.history.queries import History
 from lmwb.core.home import Home
@@ -40,7 +41,8 @@ def drawn(tmp_path):
 @pytest.mark.slow
 def test_every_kind_is_drawn_in_every_format_and_is_the_same_again(drawn, tmp_path):
     first, second = drawn(), drawn()
-    assert list(first) == list(figures.KINDS) == ["curves", "metric", "parameters", "lr", "spectrum"]
+    assert list(first) == [kind for kind in figures.KINDS if kind != "kept"]
+    assert list(first) == ["curves", "metric", "parameters", "lr", "spectrum", "progress"]
     for name, picture in first.items():
         for suffix in figures.FORMATS:
             one, other = tmp_path / f"{name}.{suffix}", tmp_path / f"{name}-2.{suffix}"
@@ -58,6 +60,34 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
     with reading(home) as history:
         table = compare(outcomes_of(history, [history.find("exp")]))
         assert [name for name, _ in figures.draw_all(history, table)] == ["metric", "parameters"]
+
+
+def test_progress_is_drawn_with_the_confidence_of_its_seeds() -> None:
+    curve = with_confidence([{0: 1.0, 5: 1.0}, {0: 1.0, 5: 2.0}, {0: 1.0, 5: 3.0, 9: 7.0}])
+    assert curve.steps.tolist() == [0, 5, 9]
+    assert curve.mean.tolist() == [1, 2, 7]
+    # 4.30265 is the 97.5 % point of Student's t with two degrees of freedom; one curve alone tells nothing
+    assert np.allclose(curve.deviation, [0, 4.30265 * 1 / np.sqrt(3), 0], atol=1e-5)
+
+
+def test_differences_in_progress_pair_up_seeds(drawn, tmp_path) -> None:
+    with reading(Home(tmp_path)) as history:
+        comparison = compare(outcomes_of(history, [history.find("exp")]), "validation/accuracy")
+        figure = progress(history, comparison)
+    assert figure is not None
+    levels, gaps = figure.axes
+    full, lora = (line.get_ydata() for line in levels.lines)
+    zero, gap = gaps.lines if len(gaps.lines[0].get_xdata()) == 2 else reversed(gaps.lines)
+    assert set(zero.get_ydata()) == {0}
+    assert len(gap.get_ydata()) == len(full) == len(lora)
+    assert not np.allclose(gap.get_ydata(), lora - full)  # the seed that only one of them has is left out
+
+
+def test_one_seed_has_no_picture_of_progress(tmp_path) -> None:
+    home = Home(tmp_path)
+    make_experiment(home, {"full": [0.5], "lora": [0.6]}, seeds=[0], curves=True)
+    with reading(home) as history:
+        assert progress(history, compare(outcomes_of(history, [history.find("exp")]))) is None
 
 
 def test_another_process_draws_the_same_svg(drawn, tmp_path):

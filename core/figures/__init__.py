@@ -13,6 +13,7 @@ from ..history.queries import History
 from .bars import metric_bars, parameters
 from .curves import curves, learning_rates
 from .probabilities import draw_probabilities
+from .progress import progress
 from .sparsity import kept_weights
 from .spectrum import spectrum
 from .style import FORMATS, Picture, styled
@@ -26,6 +27,7 @@ KINDS: Mapping[str, Callable[[History, Comparison], Figure | None]] = {
     "lr": learning_rates,
     "spectrum": spectrum,
     "kept": kept_weights,
+    "progress": progress,
 }
 
 

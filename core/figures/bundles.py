@@ -34,17 +34,19 @@ def bundle(history: History, outcomes: Sequence[Outcome], metric: str, bins: int
         metric: full name.
         bins: at most so many points, each the mean of the steps around it; None for all steps.
     """
-    curves: list[dict[float, float]] = []
-    for outcome in outcomes:
-        stages = {stage.name: stage.id for stage in history.stages(history.find(outcome.uid).id)}
-        points = history.points(stages[outcome.stage], metric)
-        if len(points):
-            curves.append(_binned(points.steps, points.values, bins))
+    curves = [curve for outcome in outcomes if (curve := curve_of(history, outcome, metric, bins))]
     steps = sorted(set().union(*curves)) if curves else []
     columns = [[curve[step] for curve in curves if step in curve] for step in steps]
     mean = [float(np.mean(column)) for column in columns]
     deviation = [float(np.std(column, ddof=1)) if len(column) > 1 else 0.0 for column in columns]
     return Bundle(np.array(steps), np.array(mean), np.array(deviation))
+
+
+def curve_of(history: History, outcome: Outcome, metric: str, bins: int | None = None) -> dict[float, float]:
+    """A curve of one outcome: values by step; empty if there is none. `bins` as in `bundle`."""
+    stages = {stage.name: stage.id for stage in history.stages(history.find(outcome.uid).id)}
+    points = history.points(stages[outcome.stage], metric)
+    return _binned(points.steps, points.values, bins) if len(points) else {}
 
 
 def _binned(steps: Any, values: Any, bins: int | None) -> dict[float, float]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...core.history.queries import History, Run
 
 _FORMATS = ("svg", "png", "pdf", "jpg")
-_KINDS = ("curves", "metric", "parameters", "lr", "spectrum")
+_KINDS = ("curves", "metric", "parameters", "lr", "spectrum", "kept", "progress")
 
 RunsArgument = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="Runs: ids, starts of ids, names, or `last`.", show_default=False)
@@ -92,7 +92,8 @@ def figures(
     metric: MetricOption = None,
     baseline: BaselineOption = None,
 ) -> None:
-    """Draw a picture of runs: curves, metric, parameters, lr (learning rates), or spectrum (of LoRA updates)."""
+    """Draw a picture of runs: curves, metric, parameters, lr (learning rates), spectrum (of LoRA updates), kept (what
+    pruning costs), or progress (the metric over the steps with its confidence)."""
     from ...core.comparison import compare_runs
     from ...core.history.queries import History
 
