@@ -381,3 +381,10 @@ def test_names_of_layers_are_short_where_that_is_clear():
     assert {name for name in prune(bert()).figures() if "/" in name} == {"kept/layer.0", "kept/layer.1"}
     names = {name for name in prune(encoder_decoder()).figures() if "/" in name}
     assert names == {"kept/model.encoder.layers.0", "kept/model.decoder.layers.0"}
+
+
+@pytest.mark.parametrize(("settings", "warned"), [({}, True), ({"init": "uniform", "init_scale": 1.0}, False)])
+def test_scores_that_have_no_time_to_differ_are_told_of(settings, warned):
+    told = []
+    prune(bert(), told, final_threshold=0.15, **settings)
+    assert any("init_scale = 1 spreads them" in sentence for sentence in told) == warned

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from ..active import Place
 
 
+_STEPS_TO_SPREAD = 1000
+"""AdamW moves every score by its rate or so, whatever the gradient: scores that begin alike need so many steps to
+differ by far more than that. Before, those that cross the cut in a step are many and push one way."""
+
+
 class Pruning(Method):
     """Masks over a model's matrices, scores that learn which weights to keep, a threshold that rises step by step.
 
@@ -72,7 +77,15 @@ class Pruning(Method):
 
     def _tell_what_is_masked(self, tell: Callable[[str], None]) -> None:
         weights = sum(weight.numel() for weight, _ in self._masks.values())
-        tell(f"pruning: {weights:,} weights of {len(self._masks)} matrices are masked by {self._settings.mask}")
+        settings = self._settings
+        tell(f"pruning: {weights:,} weights of {len(self._masks)} matrices are masked by {settings.mask}")
+        alike = settings.mask == "top-k" and settings.init == "constant" and self.schedule.moves
+        if alike and self.schedule.before < _STEPS_TO_SPREAD:
+            tell(
+                f"pruning: all scores begin alike and have {self.schedule.before:g} steps before weights begin to go, "
+                f"which is few: whole groups may go at once; init = 'uniform' with init_scale = "
+                f"{100 * settings.scores_lr:g} spreads them from the beginning"
+            )
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -106,12 +119,12 @@ class Pruning(Method):
 
     def figures(self) -> Mapping[str, Tensor | float]:
         """Threshold and kept shares of the step that was made; λ and the penalty if there is one."""
-        kept, size = dict[str, float](), dict[str, int]()
+        kept, size = dict[str, Tensor | int](), dict[str, int]()
         for name, (weight, mask) in self._masks.items():
             layer = self._layers[name]
             # the bits of the last step: asking for them would make new ones from scores that have moved since
             now = mask.bits if isinstance(mask, HardMask) else mask.kept(training=True)
-            kept[layer] = kept.get(layer, 0) + count_of(now)
+            kept[layer] = kept.get(layer, 0) + (count_of(now) if now.device.type == "cpu" else now.count_nonzero())
             size[layer] = size.get(layer, 0) + weight.numel()
         figures: dict[str, Tensor | float] = {
             "threshold": self.schedule.threshold(self._made),

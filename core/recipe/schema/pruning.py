@@ -40,7 +40,8 @@ class MovementPruning(Table):
     init: Literal["constant", "uniform", "kaiming"] = "constant"
     """How scores begin: all at `init_scale`, uniform from -init_scale to init_scale, or uniform as weights begin."""
     init_scale: float = 0.0
-    """The value or the bound that scores begin with."""
+    """The value or the bound that scores begin with. In runs of few steps, `uniform` within 100 · scores_lr keeps
+    whole groups of weights from going at once."""
     scores_lr: Annotated[float, Field(gt=0, lt=100)] = 1e-2
     """Peak learning rate of the scores; it follows the schedule of the weights', and nothing decays."""
     penalty: Literal["l1", "l0"] | None = None
