@@ -156,7 +156,7 @@ class Scoring:
             some_best, some_worst = _merged(parts, self._settings.top)
             best, worst = best.beside(some_best), worst.beside(some_worst)
         scores = self._together(files) if self._settings.keep_all else None
-        every = [parts for parts in files] if self._settings.tokens == "all" else []
+        every = files if self._settings.tokens == "all" else []
         return Answer(self._folder, tuple(self._train.rows), best, worst, scores, self._plan, every)
 
     def _chunks(self) -> Iterator[Side]:

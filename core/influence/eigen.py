@@ -56,7 +56,11 @@ class Decomposer:
 
 
 def fit_eigen(
-    layers: Sequence[Layer], parts: dict[str, Sequence[Path]], files: dict[str, Path], device: torch.device, watch: Watch
+    layers: Sequence[Layer],
+    parts: dict[str, Sequence[Path]],
+    files: dict[str, Path],
+    device: torch.device,
+    watch: Watch,
 ) -> None:
     """Write the eigenvectors of all layers that have none yet.
 

@@ -216,9 +216,7 @@ class Phases:
         if found:
             self._watch.tell(f"{name}: {found} of {len(units)} parts from the cache")
         self._watch.team.gathered(None)  # wait for the others
-        return {
-            layer.name: [file for _, layers, file in units if layer in layers] for layer in self._subject.layers
-        }
+        return {layer.name: [file for _, layers, file in units if layer in layers] for layer in self._subject.layers}
 
 
 class _Bases:

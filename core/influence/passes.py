@@ -1,4 +1,4 @@
-"""One pass over rows: forward, the gradient of the loss at the outputs, backward, and whoever tracks layers sees it all."""
+"""One pass over rows: forward, the gradient of the loss at the outputs, backward; whoever tracks layers sees it all."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

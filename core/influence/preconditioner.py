@@ -89,8 +89,8 @@ def damped_inverse(layer: Layer, values: Tensor, damping: float | None) -> Tenso
     flat = int((values <= info.eps * values.max()).sum())
     if float(damped.min()) <= info.tiny or (damping == 0 and flat):
         raise UsageError(
-            f"damping {0 if damping is None else damping:g} makes layer '{printable(layer.name)}' singular: {flat:,} of "
-            f"its {values.numel():,} directions have no curvature; leave damping out for a tenth of the mean "
+            f"damping {float(added):g} makes layer '{printable(layer.name)}' singular: {flat:,} of its "
+            f"{values.numel():,} directions have no curvature; leave damping out for a tenth of the mean "
             "eigenvalue, or give more"
         )
     return damped.reciprocal().to(values.dtype)

@@ -1,4 +1,4 @@
-"""What queries came to, and how it is kept: all scores as safetensors, the best and worst rows and tokens as parquet."""
+"""What queries came to, and how it is kept: all scores as safetensors, best and worst rows and tokens as parquet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -53,7 +53,9 @@ def row_scores(subject: Subject, prepared: Prepared, train: Side, watch: Watch) 
     return found
 
 
-def self_scores(subject: Subject, factors: Factors, train: Side, damping: float | None, memory: int, watch: Watch) -> Tensor:
+def self_scores(
+    subject: Subject, factors: Factors, train: Side, damping: float | None, memory: int, watch: Watch
+) -> Tensor:
     """score(i, i) of the training rows, (rows,), on the CPU.
 
     Raises:
@@ -77,9 +79,7 @@ def self_scores(subject: Subject, factors: Factors, train: Side, damping: float 
     return torch.zeros(0) if found is None else found
 
 
-def token_scores(
-    subject: Subject, prepared: Prepared, train: Side, watch: Watch
-) -> dict[int, NDArray[np.float64]]:
+def token_scores(subject: Subject, prepared: Prepared, train: Side, watch: Watch) -> dict[int, NDArray[np.float64]]:
     """By training row, the score of each of its tokens for every query, (queries, tokens).
 
     Token t of a language model's row is its input t: what it brings to the prediction of all that follows.
@@ -136,7 +136,9 @@ class _TokenSums:
             raise UsageError("these rows have no tokens; ask for the scores of rows")
         self._rows, self.width = rows, ids[0].numel()
         count = self._prepared.count if self._pairs is None else max(len(self._pairs[row]) for row in rows)
-        self.sums = torch.zeros(count, *ids.shape[:1], self.width, dtype=self._prepared.kind, device=self._subject.device)
+        self.sums = torch.zeros(
+            count, *ids.shape[:1], self.width, dtype=self._prepared.kind, device=self._subject.device
+        )
 
     def see(self, layer: Layer, a: Tensor, g: Tensor, _real: Tensor | None) -> None:
         """Count a layer."""

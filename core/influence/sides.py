@@ -45,6 +45,4 @@ def pass_over(
     begin: Callable[[Sequence[int], Batch], None] = lambda *_: None,
 ) -> Iterator[Sequence[int]]:
     """`walk` over the rows of a side."""
-    return walk(
-        subject, side.objective, side.rows, see, watch, phase, measure=side.measure, layers=layers, begin=begin
-    )
+    return walk(subject, side.objective, side.rows, see, watch, phase, measure=side.measure, layers=layers, begin=begin)

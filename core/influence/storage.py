@@ -1,4 +1,4 @@
-"""What is kept on disk between the phases: safetensors, each file whole or not there, under a key of what it is from."""
+"""What is kept on disk between phases: safetensors, each file whole or not there, under a key of what it comes from."""
 
 import hashlib
 import json
@@ -44,7 +44,9 @@ def save_tensors(file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
 
     def write() -> None:
         with replacing(file) as unfinished:
-            save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, unfinished, dict(facts or {}))
+            save_file(
+                {name: value.contiguous().cpu() for name, value in tensors.items()}, unfinished, dict(facts or {})
+            )
 
     _writing(file, write)
 
@@ -57,7 +59,8 @@ def load_tensors(file: Path, prefix: str = "", device: torch.device | None = Non
     """
     try:
         with safe_open(file, "pt", device=str(device or "cpu")) as opened:
-            return {name.removeprefix(prefix): opened.get_tensor(name) for name in opened.keys() if name.startswith(prefix)}
+            names: list[str] = [name for name in opened.keys() if name.startswith(prefix)]  # noqa: SIM118 - no mapping
+            return {name.removeprefix(prefix): opened.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise MachineError(f"cannot read {file}: {error}; delete it, and it will be made again") from None
 

@@ -206,7 +206,9 @@ class Tracker:
         for module, calls in self._calls.items():
             if len(calls) > 1:
                 self._join(module, calls)
-        unreached = {layer.name for module, parts in self._parts.items() for layer in parts if module not in self._calls}
+        unreached = {
+            layer.name for module, parts in self._parts.items() for layer in parts if module not in self._calls
+        }
         self._calls.clear()
         return unreached
 
@@ -294,7 +296,9 @@ def _trained_whole(model: nn.Module, adapted: bool) -> set[str]:
     new = set(origin_of(model).new) if adapted and all_alike else set[str]()
 
     def trained(name: str, module: nn.Module) -> bool:
-        own = [f"{name}.{part}" if name else part for part in module._parameters if f"{name}.{part}".strip(".") in weights]
+        own = [
+            f"{name}.{part}" if name else part for part in module._parameters if f"{name}.{part}".strip(".") in weights
+        ]
         if adapted and all_alike:  # a base loaded again does not show that it was frozen
             return ".bottleneck." in f".{name}." or any(each in new for each in own)
         return all_alike or any(weights[each].requires_grad for each in own)

@@ -30,7 +30,16 @@ from typing import Any
 import numpy as np
 import torch
 from lmwb.core.data.rows import Rows
-from lmwb.core.influence import FactorSettings, Side, fit_factors, plan_queries, prepare, row_scores, study, token_scores
+from lmwb.core.influence import (
+    FactorSettings,
+    Side,
+    fit_factors,
+    plan_queries,
+    prepare,
+    row_scores,
+    study,
+    token_scores,
+)
 from lmwb.core.influence import self_scores, token_scores_of_pairs
 from lmwb.core.influence.labels import Sampled
 from lmwb.core.influence.top import Top
@@ -218,7 +227,12 @@ class Theirs:
         task = Language()
         model = prepare_model(with_linear(work.model), task)
         self.analyzer = Analyzer("bench", model, task, cpu=True, output_dir=str(folder), disable_tqdm=True)
-        kinds = ("activation_covariance_dtype", "gradient_covariance_dtype", "per_sample_gradient_dtype", "lambda_dtype")
+        kinds = (
+            "activation_covariance_dtype",
+            "gradient_covariance_dtype",
+            "per_sample_gradient_dtype",
+            "lambda_dtype",
+        )
         self.factor_args = FactorArguments(strategy=strategy, **dict.fromkeys(kinds, dtype))
         kinds = ("query_gradient_svd_dtype", "score_dtype", "per_sample_gradient_dtype", "precondition_dtype")
         self.score_args = ScoreArguments(damping_factor=None, **dict.fromkeys(kinds, dtype))
@@ -275,7 +289,7 @@ def agreement(strategies: Sequence[str]) -> None:
                     if double:
                         told.append(f"{name} {np.abs(mine - other).max() / np.abs(other).max():.1e}")
                     elif name == "rows":
-                        told.append(f"Spearman {np.mean([spearmanr(a, b)[0] for a, b in zip(mine, other)]):.6f}")
+                        told.append(f"Spearman {np.mean([spearmanr(a, b)[0] for a, b in zip(mine, other, strict=True)]):.6f}")
             print(f"  {'padded' if ragged else 'full  '} {strategy:9} {'  '.join(told)}", flush=True)
 
 
@@ -286,7 +300,9 @@ def clocked(work: Callable[[], Any]) -> float:
     return time.process_time() - began
 
 
-def speed(name: str, size: Size, query_batch: int | None, jobs: dict[str, tuple[str, str]], rounds: int, strategy: str) -> None:
+def speed(
+    name: str, size: Size, query_batch: int | None, jobs: dict[str, tuple[str, str]], rounds: int, strategy: str
+) -> None:
     """Alternate the engines, each with factors of its own and fresh folders; labels are sampled by each itself."""
     work = Work(size)
     times: dict[str, list[tuple[float, float]]] = {job: [] for job in jobs}
@@ -336,7 +352,9 @@ def memory() -> None:
             command = [sys.executable, __file__, "--peak", engine, job]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             found[engine] = json.loads(done.stdout.strip().splitlines()[-1])
-        print(f"  factors and {job:8} " + "   ".join(f"{engine} {mib:7.0f}" for engine, mib in found.items()), flush=True)
+        print(
+            f"  factors and {job:8} " + "   ".join(f"{engine} {mib:7.0f}" for engine, mib in found.items()), flush=True
+        )
 
 
 def main() -> None:
