@@ -10,7 +10,7 @@ from ..errors import ValueInRecipeError
 from ..methods import adapters, lora, peft, storage
 from ..methods.structured.anatomy import resize, sizes_of
 from . import shrunk
-from .loading import HEADS, Head, Tell, auto_class, first_line
+from .loading import Head, Tell, auto_class, first_line, head_named
 from .origin import origin_of, remember_origin
 
 if TYPE_CHECKING:
@@ -113,21 +113,11 @@ def _base_of(folder: Path) -> str:
 
 def _head_named(config: Any, otherwise: Head) -> Head:
     """The head of the class that a configuration names."""
-    named = (config.architectures or [None])[0]
-    return _head_with(named, type(config), otherwise)
+    return head_named((config.architectures or [None])[0], type(config)) or otherwise
 
 
 def _head_of(model: "PreTrainedModel", otherwise: Head) -> Head:
-    return _head_with(type(model).__name__, type(model.config), otherwise)
-
-
-def _head_with(named: str | None, config: type[Any], otherwise: Head) -> Head:
-    """The head for which transformers makes a class of that name."""
-    for head in HEADS:
-        classes = auto_class(head)._model_mapping.get(config, ())
-        if named in [each.__name__ for each in (classes if isinstance(classes, tuple) else (classes,))]:
-            return head
-    return otherwise
+    return head_named(type(model).__name__, type(model.config)) or otherwise
 
 
 def _with_other_head(found: "PreTrainedModel", head: Head, config: Any) -> tuple["PreTrainedModel", set[str]]:

@@ -269,6 +269,15 @@ def auto_class(head: Head) -> Any:
     return getattr(transformers, HEADS[head][0])
 
 
+def head_named(name: str | None, config: type[Any]) -> Head | None:
+    """The head for which transformers makes a class of that name; None if it is none of ours."""
+    for head in HEADS:
+        classes = auto_class(head)._model_mapping.get(config, ())
+        if name in [each.__name__ for each in (classes if isinstance(classes, tuple) else (classes,))]:
+            return head
+    return None
+
+
 def _cannot_load(model: PretrainedModel, head: Head, error: Exception) -> ValueInRecipeError:
     if match := _NO_HEAD.match(str(error)):
         reason = f"transformers makes none of its kind, {match[1]}"
