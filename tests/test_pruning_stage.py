@@ -139,3 +139,22 @@ def test_hidden_words_are_learnt_beside_pruning(tmp_path):
     }
     results = Bench(tmp_path / "home", MaskedStage.model_validate(document)).work()
     assert 0 < results["pruning/kept"] <= 1
+
+
+def test_a_teacher_stands_beside_pruning_and_a_stop_leaves_no_trace(tmp_path):
+    tokenizer = tiny.tokenizer()
+    tiny.model(tokenizer, dropout=0.1).save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    teacher = str(tmp_path / "teacher")
+    methods = [
+        pruning("sigmoid-threshold", scores_lr=2.0),
+        {"kind": "distillation", "teacher": teacher, "soft": 0.9, "hard": 0.1},
+    ]
+    shape = {"train__steps": 8, "train__eval_every": 4, "train__checkpoint_every": 3, "train__result": "last"}
+    chosen = tiny.stage(model={"from": teacher}, tokenizer=None, method=methods, **shape)
+    whole, stopped = Bench(tmp_path / "whole", chosen), Bench(tmp_path / "stopped", chosen)
+    results = whole.work()
+    with pytest.raises(Stopped):
+        stopped.work(stop_after=5)
+    assert stopped.work()["pruning/kept"] == results["pruning/kept"] < 1
+    assert same(stopped.weights(), whole.weights())
