@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .masks import Mask, masks_of, original_of
+from .masks import masks_of, original_of
 
 _ORIGINAL = ".parametrizations.weight.original"
 _SCORES = ".parametrizations.weight.0.scores"
@@ -46,8 +46,3 @@ def fold(model: nn.Module) -> None:
         pruned = mask.evaluated(original_of(module))
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
         module.weight.copy_(pruned)  # pyright: ignore
-
-
-def count_scores(model: nn.Module) -> int:
-    """How many scores a model has."""
-    return sum(mask.scores.numel() for mask in model.modules() if isinstance(mask, Mask) and mask.scores is not None)
