@@ -82,7 +82,7 @@ class Team:
         if self.size == 1:
             return micro_batches
         rows = [row for micro_batch in micro_batches for row in micro_batch][self.rank :: self.size]
-        longest = max((len(micro_batch) for micro_batch in micro_batches), default=1)
+        longest = max([1, *map(len, micro_batches)])
         count = math.ceil(len(rows) / longest)
         bounds = [len(rows) * part // count for part in range(count)] + [len(rows)] if count else []
         return [rows[start:end] for start, end in itertools.pairwise(bounds)]
