@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from ..comparison import Comparison
 from ..history.queries import History
@@ -51,8 +51,8 @@ def progress(history: History, comparison: Comparison) -> Figure | None:
     left.set_ylabel(name)
     if name.endswith("perplexity"):
         left.set_yscale("log")
-        left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        left.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+        left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        left.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
     right.set_ylabel(f"difference to {short(comparison.baseline)}")
     for axes in (left, right):
         axes.set_xlabel("step")
