@@ -34,7 +34,12 @@ class Steps(Protocol):
 
 
 class Method:
-    """A method that is active in training; each part does nothing unless a method says otherwise."""
+    """A method that is active in training; each part does nothing unless a method says otherwise.
+
+    Where several processes train together, each has the method, with the same weights at every step, and asks the same
+    of it: it must come to the same in all. Which rows a step has, the first one's decides; a penalty counts once; only
+    the first one's `state` is saved, and only its `finish` is called.
+    """
 
     name: str = "method"
     """Goes before the names of its curves and results: `pruning/kept`."""
