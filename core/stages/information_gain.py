@@ -70,7 +70,6 @@ class _Work:
         self._model.to(context.device)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def run(self) -> dict[str, Any]:
-        began = time.monotonic()
         self._context.begin(self._stage.pairs, 0)
         collected = self._collect()
         z = standardised(collected.gains)
@@ -85,7 +84,6 @@ class _Work:
         self._tell_learners(learned, facts, examples)
         return {
             **self._results(collected),
-            "seconds": time.monotonic() - began,
             "learner": facts.best,
             **{f"held-out/{kind}": _quality(each) for kind, each in learned.items()},
             "pairs_file": str((self._context.folder / PAIRS).relative_to(self._context.run_folder)),
