@@ -91,6 +91,11 @@ def test_the_best_weights_are_kept_not_the_last(kind):
     assert predicted.tolist() == learned.predicted.tolist()
 
 
+def test_a_learner_that_runs_wild_is_told_of():
+    with pytest.raises(TrainingError, match="'published' says nothing finite after any epoch; lower its lr"):
+        learn(KINDS[0], EMBEDDINGS * float("nan"), examples(20), seed=0)
+
+
 def test_a_learner_finds_what_there_is_to_find():
     kind = ConvolutionLearner(epochs=30, batch_size=32, lr=1e-2, width=16, dropout=0.0)
     learned = learn(kind, EMBEDDINGS, examples(300), seed=0)

@@ -75,6 +75,16 @@ def test_texts_of_a_stage_that_needs_nothing_else_have_a_stand_in(tmp_path, kind
     assert "smoke: made-up rows stand in for 'hub:some/prompts'" in loaded.notes
 
 
+def test_information_gain_is_learned_from_few_pairs_and_asks_for_no_threshold(tmp_path):
+    loaded = load(find_recipe("igf"), (), tmp_path / "smoke")
+    gain, plain, _, filtered, *_ = loaded.recipe.stage
+    assert (gain.model.from_, gain.pairs, gain.data.contexts, gain.data.min_tokens) == ("smoke:gpt2", 48, 8, 64)
+    assert gain.data.train == plain.data.train == "python-reference"
+    assert Path(gain.data.objective).read_text().startswith(" = The film = ")
+    assert filtered.method[0].threshold.kind == "quantile"
+    assert plain.train.steps == filtered.train.steps == 6
+
+
 def test_local_data_are_used_as_they_are(tmp_path):
     (tmp_path / "rows.csv").write_text("text,label\na,b\n")
     loaded = shrunk(tmp_path, RECIPE.replace("OBJECTIVE", "classification").replace("hub:somebody/rows", "rows.csv"))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...data.split import draw_rows
+from ...errors import TrainingError
 from ...recipe.schema.gain import AnyLearner, PublishedLearner
 from ...training.randomness import derived_seed, generator, seed_device
 from .calibration import rank_correlation
@@ -87,6 +88,9 @@ def learn(
         examples: to learn from and to judge by.
         seed: of weights, order and dropout.
         after: hears of each epoch: its number from 1, the mean loss in it, and the quality after it.
+
+    Raises:
+        TrainingError: it has never said anything finite.
     """
     device = examples.contexts.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -104,6 +108,8 @@ def learn(
                 best = Learned(net, quality, epoch, predicted)
                 kept = {name: value.detach().clone() for name, value in net.state_dict().items()}
     assert best is not None  # there is at least one epoch
+    if math.isnan(best.quality.mse):
+        raise TrainingError(f"the learner '{settings.kind}' says nothing finite after any epoch; lower its lr")
     net.load_state_dict(kept)
     net.eval()
     return best

@@ -13,6 +13,8 @@ from ...training.randomness import generator
 
 _CHUNK = 2**23
 """Logits that are held at once, at most: with fewer, products of matrices are slower; with more, memory is."""
+_CHUNK_ON_GPU = 2**27
+"""Likewise on a GPU, where few large products are quick, and this is half a GiB."""
 
 
 def token_losses(model: nn.Module, contexts: Tensor) -> Tensor:
@@ -32,7 +34,8 @@ class ObjectiveSet:
     def __init__(self, contexts: Tensor, vocabulary: int):
         """`contexts` are (number, length) ids on the model's device; `vocabulary` is the width of the logits."""
         self.contexts = contexts
-        self._chunk = max(1, _CHUNK // (contexts.shape[1] * vocabulary))
+        logits = _CHUNK if contexts.device.type == "cpu" else _CHUNK_ON_GPU
+        self._chunk = max(1, logits // (contexts.shape[1] * vocabulary))
         self._targets = contexts.shape[0] * (contexts.shape[1] - 1)
 
     def perplexity(self, model: nn.Module) -> float:
