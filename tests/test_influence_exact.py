@@ -89,7 +89,9 @@ def test_tokens_have_the_share_that_their_own_products_give(world, tmp_path):
 def test_neither_batches_nor_parts_nor_memory_change_scores(world, tmp_path, strategy):
     subject, train = world[:2]
     whole, _ = ask(world, tmp_path / "whole", strategy)
-    for number, (rows, tokens, parts, memory) in enumerate([(1, 4096, 1, 2**30), (7, 50, 3, 2**30), (40, 10**6, 4, 6000)]):
+    for number, (rows, tokens, parts, memory) in enumerate(
+        [(1, 4096, 1, 2**30), (7, 50, 3, 2**30), (40, 10**6, 4, 6000)]
+    ):
         other = study(subject.model, train, rows=rows, tokens=tokens)
         settings = ScoreSettings(part=9, memory=memory, rank="full", numbers="float32")
         choice = {"parts": parts, "memory": memory}
@@ -108,9 +110,7 @@ def test_several_checkpoints_give_their_mean(world, tmp_path):
     subject, train, queries, given = world[:4]
     other = study(small.gpt2(seed=3), train)
     sides = Side.all_of(train), Side.all_of(queries), tmp_path
-    load = [
-        lambda s=s: (s, fit_factors(s, train, tmp_path, labels=given, label_key="given")) for s in (subject, other)
-    ]
+    load = [lambda s=s: (s, fit_factors(s, train, tmp_path, labels=given, label_key="given")) for s in (subject, other)]
     settings = ScoreSettings(tokens="top", top=2)
     each = [influence.answer(*one(), *sides).all_scores() for one in load]
     both = influence.answer_over(load, *sides, settings)

@@ -24,7 +24,7 @@ from .passes import Subject
 from .planner import Plan, plan_queries
 from .prepared import Prepared, prepare
 from .products import Numbers
-from .results import Answer, Tokens, write_answer
+from .results import Answer, Pairs, Tokens, write_answer
 from .scoring import row_scores, token_scores, token_scores_of_pairs
 from .sides import Side
 from .storage import folder_for, load_tensors, save_tensors, streamed
@@ -243,10 +243,13 @@ def _tokens_at_the_top(
         for query in range(len(queries.rows))
     }
     rows = sorted({row for some in wanted.values() for row in some})
-    plan = lambda count: plan_queries(subject.layers, count, settings.memory, settings.rank, settings.numbers)  # noqa: E731
-    ready = lambda side, chosen: prepare(  # noqa: E731
-        subject, factors, side, chosen, settings.damping, settings.memory, watch
-    )
+
+    def plan(count: int) -> Plan:
+        return plan_queries(subject.layers, count, settings.memory, settings.rank, settings.numbers)
+
+    def ready(side: Side, chosen: Plan) -> Prepared:
+        return prepare(subject, factors, side, chosen, settings.damping, settings.memory, watch)
+
     of_train: dict[tuple[int, int], NDArray[np.float64]] = {}
     for first, places, chosen in _pieces(plan(len(queries.rows))):
         some = queries.only([queries.rows[place] for place in places])
@@ -291,7 +294,10 @@ def _mean(found: Sequence[Answer], folder: Path, keep: int, watch: Watch) -> Ans
 
 
 def _mean_tokens(found: Sequence[Tokens]) -> Tokens:
-    mean = lambda parts: {pair: np.mean([part[pair] for part in parts], axis=0) for pair in parts[0]}  # noqa: E731
+
+    def mean(parts: Sequence[Pairs]) -> Pairs:
+        return {pair: np.mean([part[pair] for part in parts], axis=0) for pair in parts[0]}
+
     return Tokens(mean([each.train for each in found]), mean([each.queries for each in found]))
 
 

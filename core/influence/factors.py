@@ -171,10 +171,11 @@ class Phases:
         if self._watch.team.told(all(file.is_file() for file in files.values())):
             self._watch.tell("eigenvectors: from the cache")
             return files
-        sums = lambda layer: layer.width**2 + layer.outputs**2  # noqa: E731
-        parts = self._parts("covariance", sums, lambda rows, layers, file: fit_covariance(
-            self._subject, self._objective, rows, layers, self._labels, file, self._watch
-        ))  # fmt: skip
+
+        def work(rows: Sequence[int], layers: Sequence[Layer], file: Path) -> None:
+            fit_covariance(self._subject, self._objective, rows, layers, self._labels, file, self._watch)
+
+        parts = self._parts("covariance", _moments, work)
         fit_eigen(self._subject.layers, parts, files, self._subject.device, self._watch)
         self._watch.team.gathered(None)
         if self._watch.team.leads:
@@ -189,8 +190,9 @@ class Phases:
             loaded = _Bases(bases, self._subject.device)
             fit_squares(self._subject, self._objective, rows, layers, self._labels, loaded, file, self._watch)
 
-        sums = lambda layer: layer.size + (layer.width**2 + layer.outputs**2 if bases else 0)  # noqa: E731
-        return self._parts("correction" if bases else "diagonal", sums, work)
+        if not bases:
+            return self._parts("diagonal", lambda layer: layer.size, work)
+        return self._parts("correction", lambda layer: layer.size + _moments(layer), work)
 
     def _parts(
         self,
@@ -233,6 +235,11 @@ class _Bases:
             tensors = load_tensors(self._files[layer.name], device=self._device)
             self._read[layer.name] = (tensors.get("inputs"), tensors["outputs"])
         return self._read[layer.name]
+
+
+def _moments(layer: Layer) -> int:
+    """Numbers in a layer's second moments, or in their eigenvectors."""
+    return layer.width**2 + layer.outputs**2
 
 
 def grouped(layers: Sequence[Layer], size: Callable[[Layer], int], budget: int) -> list[list[Layer]]:

@@ -6,7 +6,6 @@ but once. Labels are those of the data, or sampled from the model's own predicti
 """
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -171,7 +170,7 @@ def _normal(scores: Tensor, rows: Sequence[int], batch: Batch, seed: int) -> Ten
 
 def _before_a_target(batch: Batch) -> Tensor:
     """Whether a learned token comes at a place or after it, in the same document."""
-    counted = cast("Tensor", batch.targets != IGNORE)
+    counted = batch.targets != IGNORE
     length = counted.shape[1]
     places = torch.arange(length, device=counted.device)
     nearest = torch.where(counted, places, length).flip(1).cummin(1).values.flip(1)  # the first target from here on

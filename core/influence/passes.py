@@ -1,6 +1,6 @@
 """One pass over rows: forward, the gradient of the loss at the outputs, backward; whoever tracks layers sees it all."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 
 See = Callable[[Layer, Tensor, Tensor, Tensor | None], None]
 """Hears of a layer's inputs and gradients as `tracking.See` does, and which tokens are real (rows, tokens) or None."""
+Begin = Callable[[Sequence[int], Batch], None]
+"""Hears of a batch and its rows before its layers are seen."""
 Measure = Callable[[Tensor, Batch], Tensor]
 """A query's measurement from outputs and batch, as a scalar summed over rows; instead of the loss."""
+
+
+def _look_away(*_: object) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def study(
     subject = Subject(model, found.layers, device, numbers, found.notes, tokens, rows)
     shortest = int(objective.lengths.argmin())
     unreached: set[str] = set()
-    tracker = Tracker(model, found.layers, lambda *_: None)
+    tracker = Tracker(model, found.layers, _look_away)
     with tracker.open(), _rows_apart(objective):
         unreached = _backward(subject, objective, [shortest], tracker, None, None)[1]
     layers = tuple(layer for layer in found.layers if layer.name not in unreached)
@@ -111,7 +117,7 @@ def walk(
     labels: Labels | None = None,
     measure: Measure | None = None,
     layers: Sequence[Layer] | None = None,
-    begin: Callable[[Sequence[int], Batch], None] = lambda *_: None,
+    begin: Begin = _look_away,
 ) -> Iterator[Sequence[int]]:
     """Pass rows through a model; yields each batch's rows once `see` has heard of all its layers.
 
@@ -170,7 +176,7 @@ def _backward(
     labels: Labels | None,
     measure: Measure | None,
     mask: list[Tensor | None] | None = None,
-    begin: Callable[[Sequence[int], Batch], None] = lambda *_: None,
+    begin: Begin = _look_away,
 ) -> tuple[Tensor, set[str]]:
     """One batch, forward and backward; the names of the layers it did not reach."""
     batch = objective.collate(rows, seed=0)
@@ -243,7 +249,7 @@ def _see_that_targets_fit(outputs: Tensor, batch: Batch, objective: Objective) -
 
 
 @contextmanager
-def _rows_apart(objective: Objective) -> Iterator[None]:
+def _rows_apart(objective: Objective) -> Generator[None]:
     """A masked language model's head must not see the hidden tokens of all rows as one row."""
     kind = underlying(objective)
     if not isinstance(kind, MaskedLM):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -131,7 +132,7 @@ def write_answer(answer: Answer) -> None:
         _write(answer.folder / "tokens.parquet", pa.table(columns))
 
 
-def _write(file: Path, table: pa.Table) -> None:
+def _write(file: Path, table: Any) -> None:
     try:
         with replacing(file) as unfinished:
             pq.write_table(table.replace_schema_metadata({"sign": SIGN}), unfinished)

@@ -18,6 +18,7 @@ from .factors import Factors, grouped
 from .gradients import chunks, offsets, sliced
 from .labels import underlying
 from .passes import Subject
+from .preconditioner import Preconditioner
 from .prepared import Prepared, factor_bytes
 from .sides import Side, pass_over
 from .tracking import Layer
@@ -67,7 +68,10 @@ def self_scores(
         known = {layer.name: factors.preconditioner(layer, damping, subject.device) for layer in layers}
         scores: list[Tensor] = []
 
-        def see(layer: Layer, a: Tensor, g: Tensor, _real: Tensor | None, known=known, scores=scores) -> None:
+        def see(
+            layer: Layer, a: Tensor, g: Tensor, _real: Tensor | None,
+            known: dict[str, Preconditioner] = known, scores: list[Tensor] = scores,
+        ) -> None:  # fmt: skip
             part = [known[layer.name].of_self(some_a, some_g) for _, some_a, some_g in chunks(layer, a, g)]
             scores[:] = [torch.cat(part) + (scores[0] if scores else 0)]
 

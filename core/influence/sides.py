@@ -1,10 +1,10 @@
 """The two sides of a score: rows of an objective that are asked about, and those that may have made it so."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..training.objective import Batch, Objective
-from .passes import Measure, See, Subject, walk
+from ..training.objective import Objective
+from .passes import Begin, Measure, See, Subject, walk
 from .tracking import Layer
 from .watch import Watch
 
@@ -42,7 +42,14 @@ def pass_over(
     watch: Watch,
     phase: str,
     layers: Sequence[Layer] | None = None,
-    begin: Callable[[Sequence[int], Batch], None] = lambda *_: None,
+    begin: Begin | None = None,
 ) -> Iterator[Sequence[int]]:
     """`walk` over the rows of a side."""
-    return walk(subject, side.objective, side.rows, see, watch, phase, measure=side.measure, layers=layers, begin=begin)
+    return walk(
+        subject, side.objective, side.rows, see, watch, phase, measure=side.measure, layers=layers,
+        begin=begin or _nothing,
+    )  # fmt: skip
+
+
+def _nothing(*_: object) -> None:
+    pass

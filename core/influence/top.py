@@ -26,12 +26,12 @@ class Top:
 
     def with_more(self, rows: Sequence[int], scores: NDArray[np.floating], keep: int) -> "Top":
         """Also these rows' scores, (queries, rows)."""
+        numbers = np.asarray(rows, np.int64)
         if scores.shape[1] > keep:  # most need not be sorted
             kth = np.partition(scores, scores.shape[1] - keep, axis=1)[:, -keep, None] if keep else np.inf
             wanted = (scores >= kth).any(axis=0)
-            rows, scores = np.asarray(rows)[wanted], scores[:, wanted]
-        shape = (len(self.rows), len(rows))
-        both = np.concatenate([self.rows, np.broadcast_to(np.asarray(rows, np.int64), shape)], 1)
+            numbers, scores = numbers[wanted], scores[:, wanted]
+        both = np.concatenate([self.rows, np.broadcast_to(numbers, (len(self.rows), len(numbers)))], 1)
         values = np.concatenate([self.scores, scores.astype(np.float64)], 1)
         order = np.lexsort((both, -values), axis=1)[:, :keep]
         return Top(np.take_along_axis(both, order, 1), np.take_along_axis(values, order, 1))

@@ -6,7 +6,7 @@ copied, no gradient of a weight is computed, and each layer is done with as soon
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -176,7 +176,7 @@ class Tracker:
         self._calls: dict[nn.Module, list[_Call]] = {}
 
     @contextmanager
-    def open(self) -> Iterator["Tracker"]:
+    def open(self) -> Generator["Tracker"]:
         """Hooks are in place, and the model is in evaluation mode, until the end of the block."""
         training = self._model.training
         flags = [(weight, weight.requires_grad) for weight in self._model.parameters()]

@@ -5,8 +5,8 @@ kronfluence is no dependency, for its requirements bring another torch; without 
     pip install --no-deps kronfluence==1.0.1 einops opt_einsum einconv
 
 Agreement is that of float64 scores (largest difference over the largest score) and of float32 ones (Spearman over each
-query's rows, mean). For times the engines alternate in one process on one thread, and medians of CPU time are told, with
-the median of the rounds' ratios; the peak of memory is that of a process of its own for each engine.
+query's rows, mean). For times the engines alternate in one process on one thread; medians of CPU time are told, and
+the median of the rounds' ratios. The peak of memory is that of a process of its own for each engine.
 
     python tests/bench/bench_influence.py [--rounds 3] [--only agreement] [--strategy ekfac]
 """
@@ -37,10 +37,11 @@ from lmwb.core.influence import (
     plan_queries,
     prepare,
     row_scores,
+    self_scores,
     study,
     token_scores,
+    token_scores_of_pairs,
 )
-from lmwb.core.influence import self_scores, token_scores_of_pairs
 from lmwb.core.influence.labels import Sampled
 from lmwb.core.influence.top import Top
 from lmwb.core.influence.watch import Watch
@@ -71,7 +72,7 @@ class Size:
 
 TINY = Size(32, 2, 24, 48, 8, 128, 16)
 SMALL = Size(128, 4, 64, 256, 64)
-LONG = Size(128, 4, 128, 256, 32)
+LONG = Size(128, 4, 128, 128, 32)
 
 
 class Work:
@@ -289,7 +290,9 @@ def agreement(strategies: Sequence[str]) -> None:
                     if double:
                         told.append(f"{name} {np.abs(mine - other).max() / np.abs(other).max():.1e}")
                     elif name == "rows":
-                        told.append(f"Spearman {np.mean([spearmanr(a, b)[0] for a, b in zip(mine, other, strict=True)]):.6f}")
+                        told.append(
+                            f"Spearman {np.mean([spearmanr(a, b)[0] for a, b in zip(mine, other, strict=True)]):.6f}"
+                        )
             print(f"  {'padded' if ragged else 'full  '} {strategy:9} {'  '.join(told)}", flush=True)
 
 
