@@ -222,10 +222,11 @@ class _Training:
 
     def _figures(self, part: str, team: Team) -> dict[str, dict[str, float]]:
         """The figures of all objectives of a part, by their names; the processes of the team share the rows."""
-        team.spread(
-            buffer for module in self._model.modules() if _averages_batches(module) for buffer in module.buffers()
-        )
         parts = self._material.validation if part == "validation" else self._material.test
+        if parts:
+            team.spread(
+                buffer for module in self._model.modules() if _averages_batches(module) for buffer in module.buffers()
+            )
         settings, device = self._settings, self._context.device
         return {
             name: evaluate(self._model, rows, settings.eval_batch_size, device, settings.precision, team)

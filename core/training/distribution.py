@@ -105,7 +105,10 @@ class Team:
         """Give tensors on the training device the first process's values, in place."""
         if self.size > 1:
             for tensor in tensors:
-                dist.broadcast(tensor.detach(), 0, group=self._tensors)
+                whole = tensor.detach().contiguous()
+                dist.broadcast(whole, 0, group=self._tensors)
+                if not tensor.is_contiguous():
+                    tensor.detach().copy_(whole)
 
     def gathered(self, value: T) -> list[T]:
         """What all processes have, in their order."""
