@@ -14,10 +14,10 @@ SETTINGS = ScoreSettings(part=8, tokens="top", top=3, numbers="float32")
 def ask(folder: Path, look):
     """What all runs ask, killed or not."""
     torch.set_num_threads(1)
-    train = small.texts(60)
-    subject = study(small.gpt2(), train, rows=4)
+    train = small.texts(36)
+    subject = study(small.gpt2(layers=1), train, rows=4)
     watch = Watch(look=look)
-    factors = fit_factors(subject, train, folder, FactorSettings("ekfac", parts=5), watch)
+    factors = fit_factors(subject, train, folder, FactorSettings("ekfac", parts=3), watch)
     return answer(subject, factors, Side.all_of(train), Side.all_of(small.texts(4, seed=1)), folder, SETTINGS, watch)
 
 

@@ -22,9 +22,10 @@ from .labels import underlying
 from .marked import see_that_something_is_predicted
 from .passes import Subject
 from .planner import Plan, plan_queries
+from .preconditioner import damping_sentence
 from .prepared import Prepared, prepare
 from .products import Numbers
-from .results import Answer, Pairs, Tokens, write_answer
+from .results import SIGN, Answer, Pairs, Tokens, write_answer
 from .scoring import row_scores, token_scores, token_scores_of_pairs
 from .sides import Side
 from .storage import folder_for, load_tensors, save_tensors, streamed
@@ -146,6 +147,9 @@ class Scoring:
 
     def run(self) -> Answer:
         """Do what is not on disk yet, and put it together."""
+        self._watch.tell(SIGN)
+        if self._factors.strategy != "identity":
+            self._watch.tell(f"{damping_sentence(self._settings.damping)}; weight decay is no part of the curvature")
         self._watch.tell(self._plan.sentence())
         if self._plan.rank is not None or self._plan.numbers == "bfloat16":
             self._watch.tell("the memory does not hold the queries' gradients exactly; scores are approximate")
@@ -302,7 +306,8 @@ def _mean_tokens(found: Sequence[Tokens]) -> Tokens:
 
 
 def _see_that_they_are_queries(queries: Side) -> None:
-    lengths = [int(queries.objective.lengths[row]) for row in queries.rows]
+    known = queries.objective.lengths
+    lengths = [int(known[row]) for row in queries.rows]
     if isinstance(underlying(queries.objective), CausalLM) or not lengths:
         see_that_something_is_predicted(lengths)
     if len(set(queries.rows)) < len(lengths):

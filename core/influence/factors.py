@@ -133,6 +133,8 @@ def fit_factors(
         MachineError: the folder cannot be written.
     """
     settings, watch = settings or FactorSettings(), watch or Watch()
+    for note in subject.notes:
+        watch.tell(note)
     rows = _rows(objective, settings)
     if settings.strategy == "identity":
         return Factors("identity", subject.layers, folder, 0, {}, {}, {})

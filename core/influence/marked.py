@@ -25,8 +25,9 @@ class Marked:
         """
         self.objective = objective
         self.marks = dict(marks)
+        lengths = objective.lengths
         for row, (first, end) in self.marks.items():
-            length = int(objective.lengths[row])
+            length = int(lengths[row])
             if not 0 <= first < end <= length:
                 raise UsageError(f"query {row}: tokens {first} to {end - 1} are marked, but there are {length}")
             if end == 1:

@@ -68,6 +68,11 @@ class Preconditioner:
         return self.outputs @ inside
 
 
+def damping_sentence(damping: float | None) -> str:
+    """The damping in words."""
+    return f"damping: {HEURISTIC:g} of each layer's mean eigenvalue" if damping is None else f"damping: {damping:g}"
+
+
 def damped_inverse(layer: Layer, values: Tensor, damping: float | None) -> Tensor:
     """1 / (Λ + λ) in the type of Λ; where a layer's curvature is zero everywhere, and λ is not given, zero.
 

@@ -202,4 +202,5 @@ def _real_lengths(objective: Objective, rows: Sequence[int], width: int) -> list
     """How many tokens of each row the model reads."""
     kind = underlying(objective)
     fewer = 1 if isinstance(kind, CausalLM) else 0
-    return [min(width, int(objective.lengths[row]) - fewer) for row in rows]
+    lengths = objective.lengths
+    return [min(width, int(lengths[row]) - fewer) for row in rows]

@@ -89,8 +89,8 @@ class Layer:
         if self.update is None:
             return inputs, gradients
         if self.kind == "lora-a":
-            return inputs, (gradients @ self.update.B) * self.update.scale
-        return (inputs @ self.update.A.flatten(1).T) * self.update.scale, gradients
+            return inputs, (gradients.to(self.update.B.dtype) @ self.update.B) * self.update.scale
+        return (inputs.to(self.update.A.dtype) @ self.update.A.flatten(1).T) * self.update.scale, gradients
 
 
 @dataclass(frozen=True)
