@@ -57,7 +57,10 @@ def main(arguments: list[str]) -> int:
             _Attempt(home, uid, int(attempt_id), connection, recorder, stop).work()
         except LmwbError as error:
             _tell_end(recorder, error)
-            return end(_outcome(error), error.exit_code, str(error))
+            code = end(_outcome(error), error.exit_code, str(error))
+            if isinstance(error, ProcessEnded):  # a sum begun with it may keep the interpreter from ending
+                os._exit(code)
+            return code
         except Stopped:
             recorder.close()
             return end("stopped", ExitCode.RUN_STOPPED)
