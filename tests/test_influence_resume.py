@@ -1,5 +1,6 @@
 """Influence that was killed goes on where it was: the same scores, bit by bit, and nothing is done twice."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -94,6 +95,21 @@ def test_killed_outright_in_any_phase_it_goes_on_to_the_same_scores(whole, tmp_p
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     same(work.ask(tmp_path, Count()), whole[0])
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_parts_and_come_to_the_same_scores(whole, tmp_path):
+    wanted, batches = whole
+    commands = [[sys.executable, work.__file__, str(tmp_path), str(rank), "2"] for rank in range(2)]
+    team = [
+        subprocess.Popen(each, stdout=subprocess.PIPE, text=True, cwd=Path(work.__file__).parent) for each in commands
+    ]
+    seen = [json.loads(process.communicate()[0].strip().splitlines()[-1]) for process in team]
+    assert [process.returncode for process in team] == [0, 0]
+    for phase in ("covariance", "eigendecomposition", "eigenvalue correction", "training gradients"):
+        assert all(each[phase] for each in seen)
+        assert sum(each[phase] for each in seen) == batches[phase]
+    same(work.ask(tmp_path, Count()), wanted)
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -72,6 +72,8 @@ class Size:
 
 TINY = Size(32, 2, 24, 48, 8, 128, 16)
 SMALL = Size(128, 4, 64, 256, 64)
+SIXTH = Size(128, 2, 85, 192, 32, 8192)
+"""GPT-2's shape at a sixth: tokens and vocabulary are to the width as in the published example."""
 LONG = Size(128, 4, 128, 128, 32)
 
 
@@ -364,7 +366,7 @@ def main() -> None:
     """Tell what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["agreement", "example", "best", "long", "tokens", "memory"])
+    parser.add_argument("--only", choices=["agreement", "example", "best", "sixth", "long", "tokens", "memory"])
     parser.add_argument("--strategy", choices=STRATEGIES, default="ekfac")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -377,6 +379,7 @@ def main() -> None:
         "agreement": lambda: agreement(STRATEGIES),
         "example": lambda: speed("the example's way, 16 batches of queries", SMALL, 4, JOBS, rounds, strategy),
         "best": lambda: speed("all queries in one batch", SMALL, None, JOBS, rounds, strategy),
+        "sixth": lambda: speed("GPT-2's shape at a sixth, one batch", SIXTH, None, JOBS, rounds, strategy),
         "long": lambda: speed("longer rows, one batch", LONG, None, JOBS, rounds, strategy),
         "tokens": lambda: speed("scores of tokens", LONG, None, TOKEN_JOBS, rounds, strategy),
         "memory": memory,
