@@ -1,8 +1,7 @@
 """What one score stands for: a single weight, or several that are kept or pruned together.
 
-A mask knows its matrix only through a `Grain`. To prune blocks, rows, columns or heads, write a class with these three
-functions, give it a place in the recipe's table, and hand it to `Mask`: selection, regularisers, schedule, storage
-and counts then work on it as they are.
+A mask knows its matrix only through a `Grain`: selection, regularisers, schedule, storage and counts work on any.
+Blocks, rows, columns and heads stand in `units.py`.
 """
 
 from typing import Protocol
