@@ -23,7 +23,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ TINY = Size(32, 2, 24, 48, 8, 128, 16)
 SMALL = Size(128, 4, 64, 256, 64)
 SIXTH = Size(128, 2, 85, 192, 32, 8192)
 """GPT-2's shape at a sixth: tokens and vocabulary are to the width as in the published example."""
+MANY = Size(128, 4, 64, 2048, 128)
 LONG = Size(128, 4, 128, 128, 32)
 
 
@@ -325,11 +326,29 @@ def speed(
         tell("factors and rows", [(a + c, b + d) for (a, b), (c, d) in zip(*(times[job] for job in both), strict=True)])
 
 
+def top(strategy: str, share: int = 16) -> None:
+    """Tokens of the ten best rows beside tokens of all rows, with many rows and queries.
+
+    kronfluence, whose time grows with the rows, is given a share of them, and its time is multiplied.
+    """
+    work, few = Work(MANY), Work(replace(MANY, train=MANY.train // share))
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = (
+            Ours(work, strategy, Path(folder) / "o", injected=False),
+            Theirs(few, strategy, Path(folder) / "t"),
+        )
+        ours.settings = FactorSettings(strategy=strategy, parts=1, share=1 / share)
+        ours.factors(), theirs.factors()
+        found = clocked(ours.top_tokens), share * clocked(theirs.tokens)
+    print(f"\ntokens of the ten best rows beside those of all ({strategy}, {MANY}): CPU s", flush=True)
+    tell(f"top 10, all (x {share})", [found])
+
+
 def tell(job: str, found: Sequence[tuple[float, float]]) -> None:
     """One line."""
     mine, other = (statistics.median(column) for column in zip(*found, strict=True))
     ratio = statistics.median(b / a for a, b in found)
-    print(f"  {job:20} lmwb {mine:7.2f}   kronfluence {other:7.2f}   {ratio:5.2f} times as fast", flush=True)
+    print(f"  {job:22} lmwb {mine:7.2f}   kronfluence {other:7.2f}   {ratio:5.2f} times as fast", flush=True)
 
 
 JOBS = {"factors": ("factors", "factors"), "rows": ("pairwise", "pairwise")}
@@ -366,7 +385,7 @@ def main() -> None:
     """Tell what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["agreement", "example", "best", "sixth", "long", "tokens", "memory"])
+    parser.add_argument("--only", choices=["agreement", "example", "best", "sixth", "long", "tokens", "top", "memory"])
     parser.add_argument("--strategy", choices=STRATEGIES, default="ekfac")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -382,6 +401,7 @@ def main() -> None:
         "sixth": lambda: speed("GPT-2's shape at a sixth, one batch", SIXTH, None, JOBS, rounds, strategy),
         "long": lambda: speed("longer rows, one batch", LONG, None, JOBS, rounds, strategy),
         "tokens": lambda: speed("scores of tokens", LONG, None, TOKEN_JOBS, rounds, strategy),
+        "top": lambda: top(strategy),
         "memory": memory,
     }
     for name, part in parts.items():
