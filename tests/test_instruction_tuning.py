@@ -228,7 +228,7 @@ def test_the_gradient_is_the_same_for_every_split(tmp_path, packing):
         settings, train = task._stage.train, material.train
         loop = Loop(model.eval(), train, settings, Plan.of(settings, len(train), 0, train.lengths), torch.device("cpu"))
         batches = [train.collate(micro, 0) for micro in loop.plan.micro_batches(1)]
-        loop._gradient(batches)
+        loop._gradient(batches, sum(batch.weight for batch in batches))
         found.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
     for gradient in found[1:]:
         assert (gradient - found[0]).norm() <= 1e-6 * found[0].norm()
