@@ -71,7 +71,7 @@ class Size:
 
 
 TINY = Size(32, 2, 24, 48, 8, 128, 16)
-SMALL = Size(128, 4, 64, 256, 64)
+SMALL = Size(128, 4, 32, 512, 64)
 SIXTH = Size(128, 2, 85, 192, 32, 8192)
 """GPT-2's shape at a sixth: tokens and vocabulary are to the width as in the published example."""
 MANY = Size(128, 4, 64, 2048, 128)
