@@ -346,7 +346,7 @@ def test_a_model_without_layers_must_be_told_what_to_prune():
     model = ConvNetClassifier(ConvNetConfig(num_labels=3))
     method = prune(model, targets=["fc1"], final_threshold=0.1)
     method.before_step(1)
-    assert method.figures().keys() == {"threshold", "kept", "kept/convnet.fc1"}
+    assert method.figures().keys() == {"threshold", "kept", "convnet.fc1/kept"}
 
 
 @pytest.mark.parametrize(
@@ -378,9 +378,9 @@ def test_defaults_are_the_published_ones():
 
 
 def test_names_of_layers_are_short_where_that_is_clear():
-    assert {name for name in prune(bert()).figures() if "/" in name} == {"kept/layer.0", "kept/layer.1"}
+    assert {name for name in prune(bert()).figures() if "/" in name} == {"layer.0/kept", "layer.1/kept"}
     names = {name for name in prune(encoder_decoder()).figures() if "/" in name}
-    assert names == {"kept/model.encoder.layers.0", "kept/model.decoder.layers.0"}
+    assert names == {"model.encoder.layers.0/kept", "model.decoder.layers.0/kept"}
 
 
 @pytest.mark.parametrize(("settings", "warned"), [({}, True), ({"init": "uniform", "init_scale": 1.0}, False)])

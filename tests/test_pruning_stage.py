@@ -55,7 +55,7 @@ def test_a_run_stopped_within_the_schedule_ends_with_the_same_weights(whole, tmp
     again = bench.work()
     assert same(bench.weights(), reference.weights())
     assert again["validation"] == results["validation"]
-    curves = ["pruning/threshold", "pruning/kept", "pruning/kept/h.0", "validation/loss", "train/loss"]
+    curves = ["pruning/threshold", "pruning/kept", "pruning/h.0/kept", "validation/loss", "train/loss"]
     curves += ["pruning/lambda", "pruning/penalty"] if "penalty" in MASKS[mask] else []
     with closing(bench.history) as resumed, closing(reference.history) as expected:
         for curve in curves:

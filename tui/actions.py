@@ -169,7 +169,7 @@ ACTIONS: tuple[Action, ...] = (
         "difference",
         ("d",),
         "difference",
-        "How the second model differs about the text",
+        "How the second model differs",
         "Lab",
         _LAB,
         "lmwb score MODEL TEXT --compare MODEL",

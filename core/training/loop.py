@@ -32,7 +32,7 @@ class Step:
 
     Attributes:
         number: from 1.
-        loss: scalar on the training device, mean over the step's predictions, in nats.
+        loss: scalar on the training device, mean over the step's predictions, in nats; without penalties.
         gradient_norm: scalar on the training device, before clipping.
         bad: scalar bool on the training device: loss or gradient was not finite and the weights were left alone.
         learning_rate: that the step was made with.
@@ -121,7 +121,7 @@ class Loop:
         return chosen if self._steps is self.plan else self._team.told(chosen)
 
     def _gradient(self, batches: list[Batch], weight: int) -> Tensor:
-        """Gradients of the mean loss over all `weight` predictions of the step, and of penalties; returns their sum.
+        """Gradients of the mean loss over all `weight` predictions of the step, and of penalties; returns the loss.
 
         The batches are those of this process, and may be none; gradients and loss are those of all.
         """
@@ -140,7 +140,6 @@ class Loop:
             if penalty is not None:
                 penalty = penalty / self._team.size  # each process adds its part
                 self._backward(penalty)
-                total += penalty.detach()
         if self._sum is not None:
             self._sum.finish(total)
         return total

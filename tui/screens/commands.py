@@ -85,7 +85,7 @@ class CommandsPane(Pane):
     def _line(self, action: Action, selected: bool, width: int) -> Line:
         palette = self.palette
         keys = " ".join(map(shown_key, action.keys))
-        left = [Segment(f" {keys:<9}", palette.strong), Segment(action.words, palette.text)]
+        left = [Segment(f" {keys:<12}", palette.strong), Segment(action.words, palette.text)]
         right = [Segment(action.command, palette.dim)] if action.command and width >= _SHELL_WIDTH else []
         line = spread(left, right, width - 2)
         if not selected:

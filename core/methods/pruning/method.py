@@ -129,7 +129,7 @@ class Pruning(Method):
         figures: dict[str, Tensor | float] = {
             "threshold": self.schedule.threshold(self._made),
             "kept": sum(kept.values()) / sum(size.values()),
-            **{f"kept/{layer}": kept[layer] / size[layer] for layer in kept},
+            **{f"{layer}/kept": kept[layer] / size[layer] for layer in kept},
         }
         if self._settings.penalty is not None:
             figures |= {"lambda": self._penalty_weight(), "penalty": self._cost}
