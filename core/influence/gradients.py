@@ -67,7 +67,7 @@ def turned_tokens(
 ) -> tuple[Tensor, Tensor] | None:
     """a with the one for the offset, and g, each in its basis; None if it is cheaper to turn their gradient."""
     tokens = g.shape[1]
-    if inputs is None or tokens >= min(layer.inputs, layer.outputs):
+    if inputs is None or tokens > min(layer.inputs, layer.outputs):
         return None
     turned = _turned(a, inputs[: layer.inputs].to(a.dtype))
     if layer.bias:

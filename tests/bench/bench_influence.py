@@ -122,7 +122,7 @@ class Ours:
         self.work = work
         self.folder = folder
         self.settings = FactorSettings(strategy=strategy, parts=1)
-        self.subject = study(work.model, work.train, rows=work.size.batch, tokens=2**30)
+        self.subject = study(work.model, work.train)
         self.given = {"labels": self._given, "label_key": "bench"} if injected else {}
         self.watch = Watch()
         self.train, self.queries = Side.all_of(work.train), Side.all_of(work.queries)
