@@ -49,6 +49,14 @@ def test_what_processors_took_away_is_what_counting_every_token_says(data):
     assert all(len(set(row)) == m for row in found.best[1].tolist())
 
 
+def test_no_token_is_among_the_best_twice_where_all_are_asked_for():
+    logprob = torch.arange(9.0).log_softmax(0)[None]
+    scores = logprob.clone()
+    scores[0, 7] = -torch.inf
+    found = what_was_taken(logprob, scores, best_tokens(scores, 9))
+    assert found.best[1].tolist() == [[8, 7, 6, 5, 4, 3, 2, 1, 0]]
+
+
 def test_the_best_of_the_scores_stay_as_they_are():
     logprob = torch.tensor([[0.5, 0.3, 0.2]]).log()
     scores = torch.tensor([[0.0, 0.3, 0.2]]).log()

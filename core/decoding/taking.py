@@ -67,7 +67,7 @@ def _few(logprob: Tensor, scores: Tensor, best: Best, rows: NDArray[np.int64], i
     short = np.flatnonzero(values[:, -1] == -np.inf)
     if len(short):
         values[short], names[short] = best_of(logprob[_index(short, logprob)], values.shape[1])
-    better = gone > values[rows, -1]
+    better = (gone > values[rows, -1]) & ~np.isin(rows, short)  # those rows have theirs already
     if better.any():
         _put_in(values, names, rows[better], gone[better], ids[better])
     return Taken(left.astype(np.float32), np.minimum(blocked, 1).astype(np.float32), (values, names))
