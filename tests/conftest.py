@@ -12,6 +12,11 @@ settings.register_profile("lmwb", deadline=None)
 settings.load_profile("lmwb")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: tests of processes and terminals mostly wait."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def _home(tmp_path_factory, monkeypatch):
     """Whatever a test does, it never touches the user's own history."""
