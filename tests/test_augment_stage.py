@@ -6,17 +6,17 @@ import json
 import os
 import signal
 import sqlite3
-import time
 
 import pytest
 import small_models
 import tiny
 from lmwb.core import runs
 from lmwb.core.errors import RecipeError
-from lmwb.core.history.queries import OPEN_STATES, History
+from lmwb.core.history.queries import History
 from lmwb.core.home import Home
 from lmwb.core.recipe import load
 from lmwb.core.references import builds_on
+from small_runs import ended, wait
 
 TRAIN = """
 [[stage]]
@@ -49,21 +49,6 @@ def recipe(tmp_path, augmenters=EDIT, rest=TRAIN, rows=None, overrides=(), **key
         f"augmenter = [{augmenters}]\n{rest}"
     )
     return load(tmp_path / "recipe.toml", list(overrides))
-
-
-def wait(home, run, until, seconds=240):
-    deadline = time.monotonic() + seconds
-    with contextlib.closing(History(home)) as history:
-        while time.monotonic() < deadline:
-            run = history.run(run.id)
-            if until(run):
-                return run
-            time.sleep(0.02)
-    raise AssertionError(f"waited in vain; the run is {run}\n{runs.log_file(run).read_text()}")
-
-
-def ended(run):
-    return run.state not in OPEN_STATES
 
 
 def table(run):

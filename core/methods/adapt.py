@@ -1,7 +1,6 @@
 """From a recipe's methods to a model that is ready to be trained: what is frozen, what is trained, what is added."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import get_args
 
 from torch import nn
 
@@ -25,7 +24,7 @@ def adapt(model: nn.Module, methods: Sequence[AnyMethod], tell: Tell) -> Sequenc
     Raises:
         ValueInRecipeError: a target or pattern matches nothing, or a layer is meant twice.
     """
-    adapting = {number: method for number, method in enumerate(methods) if isinstance(method, get_args(Adaptation))}
+    adapting = {number: method for number, method in enumerate(methods) if isinstance(method, Adaptation)}
     if not adapting:
         _tell_what_is_trained(model, tell)
         return trainable(model)

@@ -9,8 +9,8 @@ from torch import nn
 from ..errors import Stopped, ValueInRecipeError
 from ..methods import Place, activate, adapt, update_spectrum
 from ..models.loading import make_model
-from ..recipe.schema import Distillation, TrainStage
-from ..recipe.schema.pruning import MovementPruning
+from ..recipe.schema import TrainStage
+from ..recipe.schema.method import Adaptation
 from ..tasks.registry import task_of
 from ..tasks.task import Material, Surroundings, Task
 from ..training import checkpoints
@@ -127,7 +127,7 @@ class _Training:
     def run(self) -> dict[str, Any]:
         self._keeper.check_space()
         if self._after == 0:
-            adapted = any(not isinstance(method, Distillation | MovementPruning) for method in self._stage.method)
+            adapted = any(isinstance(method, Adaptation) for method in self._stage.method)
             probe(self._model, self._material.train, self._context.device, self._context.tell, adapted)
         self._context.begin(self._plan.total, self._after)
         self._measurer.progress(self._after)
