@@ -9,6 +9,7 @@ from .history.queries import History
 from .home import Home
 from .recipe.problems import quoted
 from .recipe.schema import (
+    INFLUENCE_STAGES,
     MADE_BY,
     TRAIN_STAGES,
     AnyAugmenter,
@@ -43,6 +44,8 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
         return stage.model_copy(update={"models": models})
     if isinstance(stage, CompareStage):
         return stage
+    if isinstance(stage, INFLUENCE_STAGES):
+        return stage.model_copy(update={"of": f"run:{run_folder.name}/{stage.of}"}) if stage.of in earlier else stage
     if isinstance(stage, TRAIN_STAGES):
         stage = _with_learners(_with_teachers(stage, earlier, run_folder, home), earlier, run_folder)
     if not isinstance(stage.model, PretrainedModel):

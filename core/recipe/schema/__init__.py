@@ -33,6 +33,16 @@ from .distilling import Distillation
 from .evaluation import EvaluateStage, EvaluationData
 from .gain import GainStage, InformationGain
 from .generating import GenerateStage, PromptData
+from .influence import (
+    INFLUENCE_STAGES,
+    AnyInfluence,
+    CounterfactualStage,
+    DatamodelStage,
+    HalfPrecisionStage,
+    InfluenceStage,
+    Query,
+    QueryRows,
+)
 from .method import Adapters, AnyMethod, Layers, LinearProbe, Lora
 from .model import AnyModel, BagModel, ConvNetModel, EncoderModel, PretrainedModel, ScratchModel, StartingModel
 from .predict import PredictData, PredictStage, TaskName
@@ -66,12 +76,14 @@ from .tokenizer import (
 from .train import Sample, Train
 
 __all__ = [
+    "INFLUENCE_STAGES",
     "MADE_BY",
     "STAGES",
     "TRAIN_STAGES",
     "Adapters",
     "AnyAugmenter",
     "AnyData",
+    "AnyInfluence",
     "AnyMethod",
     "AnyModel",
     "AnyProcessor",
@@ -89,6 +101,8 @@ __all__ = [
     "ClassificationStage",
     "CompareStage",
     "ConvNetModel",
+    "CounterfactualStage",
+    "DatamodelStage",
     "Decoding",
     "Distillation",
     "EncoderModel",
@@ -98,8 +112,10 @@ __all__ = [
     "GainStage",
     "GenerateStage",
     "GlueTask",
+    "HalfPrecisionStage",
     "ImageData",
     "ImageStage",
+    "InfluenceStage",
     "InformationGain",
     "InstructionData",
     "InstructionStage",
@@ -121,6 +137,8 @@ __all__ = [
     "PretrainedModel",
     "PretrainedTokenizer",
     "PromptData",
+    "Query",
+    "QueryRows",
     "Recipe",
     "RegressionStage",
     "Rewriting",

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from .base import MADE_BY, Expected, Positive, Table, rule_broken
 from .evaluation import EvaluateStage
+from .influence import INFLUENCE_STAGES
 from .stage import TRAIN_STAGES, CompareStage, Stage
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -74,6 +75,19 @@ class Recipe(Table):
                             "stage",
                             f"stage '{stage.name}' compares '{name}', but the recipe trains {', '.join(trained)}",
                         )
+        return self
+
+    @model_validator(mode="after")
+    def _asks_about_what_is_there(self) -> "Recipe":
+        trained: list[str] = []
+        for stage in self.stage:
+            if isinstance(stage, TRAIN_STAGES):
+                trained.append(stage.name)
+            if isinstance(stage, INFLUENCE_STAGES) and not stage.of.startswith("run:") and stage.of not in trained:
+                there = f"there is {', '.join(trained)}" if trained else "there is none; of another run: 'run:RUN'"
+                raise rule_broken(
+                    "stage", f"stage '{stage.name}' asks about '{stage.of}', no earlier stage that trains; {there}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from .data import ChoiceData, ImageData, InstructionData, LabelData, MaskedData,
 from .evaluation import EvaluateStage
 from .gain import GainStage
 from .generating import GenerateStage
+from .influence import INFLUENCE_STAGES, CounterfactualStage, DatamodelStage, HalfPrecisionStage, InfluenceStage
 from .method import Method
 from .model import ImageModel, LanguageModel, PretrainedModel, TextModel
 from .predict import PredictStage
@@ -198,7 +199,16 @@ TRAIN_STAGES = (
     MultipleChoiceStage,
     ImageStage,
 )
-STAGES = (*TRAIN_STAGES, GainStage, AugmentStage, PredictStage, GenerateStage, EvaluateStage, CompareStage)
+STAGES = (
+    *TRAIN_STAGES,
+    GainStage,
+    AugmentStage,
+    PredictStage,
+    GenerateStage,
+    EvaluateStage,
+    *INFLUENCE_STAGES,
+    CompareStage,
+)
 
 TrainStage = (
     CausalStage
@@ -234,6 +244,10 @@ Stage = Annotated[
     | Annotated[PredictStage, Tag("predict")]
     | Annotated[GenerateStage, Tag("generate")]
     | Annotated[EvaluateStage, Tag("evaluate")]
+    | Annotated[InfluenceStage, Tag("influence")]
+    | Annotated[HalfPrecisionStage, Tag("half-precision")]
+    | Annotated[CounterfactualStage, Tag("counterfactual")]
+    | Annotated[DatamodelStage, Tag("datamodel")]
     | Annotated[CompareStage, Tag("compare")],
     Discriminator(stage_tag),
 ]

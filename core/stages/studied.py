@@ -1,0 +1,161 @@
+"""A training that a later stage asks about: its rows, its plan, and its models, read again as they were."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from torch import nn
+
+from ..errors import LmwbError, UsageError, ValueInRecipeError
+from ..history.queries import History, Run
+from ..home import Home
+from ..models.loading import make_model
+from ..recipe import thaw
+from ..recipe.problems import quoted
+from ..recipe.schema import TRAIN_STAGES, PretrainedModel, Recipe, TrainStage
+from ..references import resolved
+from ..tasks.registry import task_of
+from ..tasks.task import Material, Surroundings, Task, Tell
+from ..training import checkpoints
+from ..training.plan import Plan
+
+if TYPE_CHECKING:
+    import torch
+
+KEY = "of"
+"""The recipe's key that names the training."""
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A training, read again.
+
+    Attributes:
+        run: whose it is.
+        stage: the stage that trained, its model and data as folders and files.
+        seed: of its run.
+        folder: where it has left its model and checkpoints.
+        task: knows its data.
+        material: its rows.
+        cache: a folder for what can be made again.
+        tell: takes sentences about what is read.
+    """
+
+    run: Run
+    stage: TrainStage
+    seed: int
+    folder: Path
+    task: Task
+    material: Material
+    cache: Path
+    tell: Tell
+
+    @property
+    def name(self) -> str:
+        """What people call it: RUN/STAGE."""
+        return f"{self.run.uid}/{self.stage.name}"
+
+    @property
+    def plan(self) -> Plan:
+        """Which rows each of its steps saw."""
+        return self.material.planned(self.stage.train, self.seed)
+
+    def model(self, device: "torch.device", step: int | None = None) -> nn.Module:
+        """What was trained, dropout off: the result, or the checkpoint of a step.
+
+        Raises:
+            ValueInRecipeError: there is none, or it is damaged.
+        """
+        made = make_model(
+            PretrainedModel.model_validate({"from": str(self.weights(step))}), self.task.head, self.material.tokenizer,
+            self.material.fields, self.tell, self.cache,
+        )  # fmt: skip
+        return cast("nn.Module", made.to(device).eval())  # pyright: ignore[reportArgumentType]
+
+    def weights(self, step: int | None = None) -> Path:
+        """The folder of the result, or of the checkpoint of a step.
+
+        Raises:
+            ValueInRecipeError: there is none, or it is damaged.
+        """
+        if step is None:
+            return self.folder / "model"
+        found = self.folder / "checkpoints" / f"step-{step:06d}"
+        kept = self.kept
+        if step not in kept:
+            there = ", ".join(map(str, kept)) or "none"
+            raise ValueInRecipeError(
+                "checkpoints",
+                f"{quoted(self.name)} has no checkpoint of step {step}; there are: {there} (train.keep says how many)",
+            )
+        if trouble := checkpoints.damage(found):
+            raise ValueInRecipeError("checkpoints", f"{quoted(self.name)}: checkpoint {step} is damaged: {trouble}")
+        return found
+
+    @property
+    def kept(self) -> Sequence[int]:
+        """The steps whose checkpoints are there."""
+        folders = (self.folder / "checkpoints").glob("step-*")
+        return sorted(int(folder.name.removeprefix("step-")) for folder in folders)
+
+
+def read_training(of: str, home: Home, cache: Path, tell: Tell) -> Studied:
+    """Find a training and read its rows again.
+
+    Args:
+        of: `run:RUN` or `run:RUN/STAGE`, the last stage that trains if none is named.
+        home: whose runs are meant.
+        cache: a folder for what can be made again.
+        tell: takes sentences about what is read.
+
+    Raises:
+        ValueInRecipeError: there is no such training, it has not finished, or its data are gone or have changed.
+    """
+    run, recipe, position = _find(of, home)
+    stage = recipe.stage[position]
+    folder = run.folder / stage.name
+    if not (folder / "model").is_dir():
+        raise ValueInRecipeError(KEY, f"{quoted(of)} has left no model behind; it must have finished")
+    try:
+        whole = resolved(recipe, position, run.folder, home)
+        assert isinstance(whole, TRAIN_STAGES)
+        task = task_of(whole, Surroundings(recipe.seed, cache, tell, folder / "model"))
+        material = task.read()
+    except UsageError as error:
+        raise ValueInRecipeError(KEY, f"the training {quoted(of)} cannot be read again: {error}") from None
+    _see_unchanged(of, folder, material)
+    return Studied(run, whole, recipe.seed, folder, task, material, cache, tell)
+
+
+def _find(of: str, home: Home) -> tuple[Run, Recipe, int]:
+    """The run, its recipe, and the stage's place in it."""
+    name, _, wanted = of.removeprefix("run:").partition("/")
+    with closing(History(home)) as history:
+        try:
+            run = history.find(name)
+        except LmwbError as error:
+            raise ValueInRecipeError(KEY, str(error)) from None
+        members = history.members(run.id)
+        text = history.recipe(run.id)
+    if members:
+        names = ", ".join(f"{each.uid} ({each.member})" for each in members)
+        raise ValueInRecipeError(KEY, f"run {run.uid} has several members; name one of them: {names}")
+    recipe = thaw(text)
+    trained = {each.name: place for place, each in enumerate(recipe.stage) if isinstance(each, TRAIN_STAGES)}
+    if not trained:
+        raise ValueInRecipeError(KEY, f"run {run.uid} has no stage that trains a model")
+    if wanted and wanted not in trained:
+        raise ValueInRecipeError(KEY, f"run {run.uid} has no stage {quoted(wanted)}; it has {', '.join(trained)}")
+    return run, recipe, trained[wanted] if wanted else max(trained.values())
+
+
+def _see_unchanged(of: str, folder: Path, material: Material) -> None:
+    """See that the rows are those that the training saw, as its newest checkpoint knows them."""
+    newest = max((folder / "checkpoints").glob("step-*"), default=None, key=lambda each: each.name)
+    if newest is None:
+        return
+    known = checkpoints.facts_of(newest).get("rows")
+    if known is not None and known != material.train.fingerprint:
+        raise ValueInRecipeError(KEY, f"the data of {quoted(of)} have changed since it was trained; restore them")
