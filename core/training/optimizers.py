@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from ..recipe.schema import Train
+from ..recipe.schema import Rule
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Group:
     decays: bool = True
 
 
-def make_optimizer(groups: Sequence[Group], settings: Train) -> torch.optim.Optimizer:
+def make_optimizer(groups: Sequence[Group], settings: Rule) -> torch.optim.Optimizer:
     """AdamW or SGD over the groups' weights, fused where torch can.
 
     Weight decay applies to matrices only, not to biases and norms (Loshchilov & Hutter 2019).

@@ -6,7 +6,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ...recipe.schema import Train
 from ...recipe.schema.gain import GainStep
 from ...training.optimizers import Group, make_optimizer
 
@@ -92,8 +91,7 @@ class FirstStep:
 
 def optimizer_of(weights: Sequence[nn.Parameter], settings: GainStep) -> torch.optim.Optimizer:
     """A fresh optimiser that makes the step, as one that trains would."""
-    shared = {name: getattr(settings, name) for name in ("optimizer", "lr", "weight_decay", "betas", "eps", "momentum")}
-    optimizer = make_optimizer([Group(weights)], Train(**shared))
+    optimizer = make_optimizer([Group(weights)], settings)
     for group in optimizer.param_groups:
         group["lr"] = settings.lr * group["scale"]
     return optimizer

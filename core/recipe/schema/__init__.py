@@ -73,7 +73,7 @@ from .tokenizer import (
     WordPieceTokenizer,
     WordsTokenizer,
 )
-from .train import Sample, Train
+from .train import Rule, Sample, Train
 
 __all__ = [
     "INFLUENCE_STAGES",
@@ -141,6 +141,7 @@ __all__ = [
     "QueryRows",
     "Recipe",
     "RegressionStage",
+    "Rule",
     "Rewriting",
     "Sample",
     "ScratchModel",

@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from .base import Fraction, NotEmpty, Positive, Share, StageName, Table, kind_of, rule_broken
 from .data import BlockSize, DocumentKind
 from .model import PretrainedModel
+from .train import Rule
 
 _Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -99,21 +100,14 @@ class GainData(Table):
     """Use only so many articles of each source, for trying things out."""
 
 
-class GainStep(Table):
-    """The optimiser step on a context whose gain is measured: the first one of a fresh optimiser."""
+class GainStep(Rule):
+    """The optimiser step on a context whose gain is measured: the first one of a fresh optimiser.
 
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """The rule that changes the weights."""
+    An `eps` of 3.16e-7 gives the step of the old AdamW of transformers.
+    """
+
     lr: Annotated[float, Field(gt=0, lt=100)] = 5e-5
     """Learning rate."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Matrices only."""
-    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
-    """AdamW's decay rates."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
-    """AdamW's term against division by zero; 3.16e-7 gives the step of the old AdamW of transformers."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """SGD's momentum."""
     clip: Annotated[float, Field(ge=0)] = 3.0
     """Largest norm of the gradient; 0 for no limit."""
     dropout: bool = False

@@ -113,7 +113,7 @@ class _Asking(Table):
     factors: Factors = Factors()
     """How the curvature is worked out."""
     scores: Scores = Scores()
-    """How training rows are scored."""
+    """How the rows are scored, and which scores are kept."""
 
     @model_validator(mode="after")
     def _asks_something(self) -> "_Asking":
@@ -158,18 +158,45 @@ class HalfPrecisionStage(_Asking):
     """File types of the picture."""
 
 
+class Variant(Table):
+    """A strategy with settings of its own, to be told from the plain ones on the same ground."""
+
+    strategy: Strategy = "ekfac"
+    """The approximation of the curvature."""
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the training rows that the curvature is worked out on; `factors.share` if not given."""
+    numbers: Numbers = "float32"
+    """The type of the inputs of matrix products; sums are always float32."""
+    checkpoints: Annotated[list[Positive], Field(min_length=1)] | None = None
+    """Steps of the training whose checkpoints are asked; scores are the means. Its result if not given."""
+
+    @property
+    def label(self) -> str:
+        """What tables call it: ``ekfac, share 0.25``."""
+        parts = [self.strategy]
+        parts += [] if self.share is None else [f"share {self.share:g}"]
+        parts += [] if self.numbers == "float32" else [self.numbers]
+        parts += [] if self.checkpoints is None else [f"checkpoints {' '.join(map(str, self.checkpoints))}"]
+        return ", ".join(parts)
+
+
 class _Retraining(_Asking):
     seeds: Annotated[list[_Seed], Field(min_length=1)] = [0, 1, 2]
     """Each set of rows is trained on once with each of these seeds."""
     jobs: Positive = 1
-    """Trainings at the same time, each with its share of the cores."""
+    """Trainings at the same time, each with its share of the cores, or with one of the GPUs."""
+    baselines: list[Literal["tf-idf", "embeddings"]] = ["tf-idf"]
+    """Scores without gradients to compare with: how alike rows are in their tokens, or in the means of the model's own
+    embeddings of them."""
     figures: list[Literal["svg", "png", "pdf", "jpg"]] = ["svg", "png"]
     """File types of the picture."""
 
     @model_validator(mode="after")
-    def _seeds_differ(self) -> "_Retraining":
+    def _named_once(self) -> "_Retraining":
         if len(set(self.seeds)) < len(self.seeds):
             raise rule_broken("seeds", "a seed stands twice in 'seeds'; the same seed gives the same result")
+        if len(set(self.baselines)) < len(self.baselines):
+            raise rule_broken("baselines", "a baseline stands twice in 'baselines'")
         return self
 
 
@@ -183,6 +210,12 @@ class CounterfactualStage(_Retraining):
     shares: Annotated[list[Fraction], Field(min_length=1)] = [0.05, 0.1, 0.2]
     """Shares of the training rows that are left out. Rows are ranked by the sum of their scores over the queries."""
 
+    @model_validator(mode="after")
+    def _shares_differ(self) -> "CounterfactualStage":
+        if len(set(self.shares)) < len(self.shares):
+            raise rule_broken("shares", "a share stands twice in 'shares'")
+        return self
+
 
 class DatamodelStage(_Retraining):
     """Linear datamodeling score (Park et al. 2023): how well the summed scores of the rows of random subsets rank the
@@ -195,10 +228,17 @@ class DatamodelStage(_Retraining):
     """Random subsets of the training rows."""
     share: Fraction = 0.5
     """Share of the rows in each."""
-    baselines: list[Literal["tf-idf", "embeddings"]] = ["tf-idf"]
-    """Scores without gradients to compare with: similarity of words, or of the means of the model's own embeddings."""
+    variants: list[Variant] = []
+    """Strategies with settings of their own, such as another share, number type, or several checkpoints."""
     seed: _Seed = 0
     """Where subsets are drawn from, and the bootstrap."""
+
+    @model_validator(mode="after")
+    def _variants_differ(self) -> "DatamodelStage":
+        labels = [*self.strategies, *(variant.label for variant in self.variants)]
+        if len(set(labels)) < len(labels):
+            raise rule_broken("variants", "a variant stands twice, or says the same as one of 'strategies'")
+        return self
 
 
 AnyInfluence = InfluenceStage | HalfPrecisionStage | CounterfactualStage | DatamodelStage

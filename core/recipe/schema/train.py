@@ -7,19 +7,9 @@ from pydantic import Field, model_validator
 from .base import Fraction, NotEmpty, Positive, Table, rule_broken
 
 
-class Train(Table):
-    """How the weights are found: steps, optimiser, schedule, precision, and what is kept."""
+class Rule(Table):
+    """The rule that changes the weights, for one step or many."""
 
-    epochs: Annotated[float, Field(gt=0)] | None = None
-    """Passes over the training rows. Give this or `steps`; one epoch if neither is given."""
-    steps: Positive | None = None
-    """Optimiser steps in all."""
-    batch_size: Positive = 8
-    """Rows per forward pass."""
-    bucketing: bool = True
-    """Put rows of like length into a batch, so that little is padded; order and batches still change every epoch."""
-    gradient_accumulation: Positive = 1
-    """Forward passes per optimiser step; every token of the step counts alike."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The rule that changes the weights."""
     lr: Annotated[float, Field(gt=0, lt=100)] = 5e-4
@@ -32,6 +22,23 @@ class Train(Table):
     """AdamW's term against division by zero."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """SGD's momentum."""
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest norm of the gradient of a step; longer ones are scaled down. 0 for no limit."""
+
+
+class Train(Rule):
+    """How the weights are found: steps, optimiser, schedule, precision, and what is kept."""
+
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """Passes over the training rows. Give this or `steps`; one epoch if neither is given."""
+    steps: Positive | None = None
+    """Optimiser steps in all."""
+    batch_size: Positive = 8
+    """Rows per forward pass."""
+    bucketing: bool = True
+    """Put rows of like length into a batch, so that little is padded; order and batches still change every epoch."""
+    gradient_accumulation: Positive = 1
+    """Forward passes per optimiser step; every token of the step counts alike."""
     schedule: Literal["constant", "linear", "cosine", "step"] = "linear"
     """How the learning rate goes from its peak to `final_lr` after the warm-up."""
     warmup: Annotated[float, Field(ge=0)] = 0.0
@@ -42,8 +49,6 @@ class Train(Table):
     """With schedule `step`: steps between two drops."""
     step_factor: Fraction = 0.1
     """With schedule `step`: what each drop multiplies the rate by."""
-    clip: Annotated[float, Field(ge=0)] = 1.0
-    """Largest norm of the gradient of a step; longer ones are scaled down. 0 for no limit."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Number type of the forward pass; weights stay in fp32."""
     compile: bool = False
