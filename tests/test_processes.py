@@ -6,9 +6,11 @@ import signal
 
 import psutil
 import pytest
+import tiny
 from lmwb.core import runs
 from lmwb.core.history.queries import History
 from lmwb.core.home import Home
+from lmwb.core.recipe import load
 from safetensors.torch import load_file
 from small_runs import ended, recipe, wait, weights
 
@@ -97,3 +99,67 @@ def test_what_is_wrong_with_the_recipe_is_told_once(tmp_path, home):
     log = runs.log_file(run).read_text()
     assert log.count("block_size 64") == 1
     assert "Traceback" not in log
+
+
+# a teacher and a judge of contexts are trained, then a student that is pruned while it learns, and a filtered training
+STAGES = """
+name = "methods"
+seed = 5
+processes = {processes}
+device = "cpu"
+[defaults.train]
+batch_size = 4
+gradient_accumulation = 2
+eps = 1e-3
+eval_every = 30
+[[stage]]
+name = "teacher"
+model.type = "gpt2"
+model.config = {{ n_layer = 2, n_head = 2, n_embd = 16, n_positions = 32, resid_pdrop = 0, embd_pdrop = 0, attn_pdrop = 0 }}
+tokenizer = {{ kind = "bpe", vocab_size = 300 }}
+data = {{ train = "corpus.txt", block_size = 16 }}
+train = {{ steps = 40, lr = 5e-3 }}
+[[stage]]
+kind = "information-gain"
+name = "gain"
+model = {{ from = "teacher" }}
+data = {{ train = "corpus.txt", objective = "others.txt", block_size = 12, contexts = 4 }}
+pairs = 16
+holdout = 0.25
+learner = [{{ kind = "convolutions", epochs = 2, width = 8 }}]
+[[stage]]
+name = "pruned-student"
+model = {{ from = "teacher", layers = [0] }}
+data = {{ train = "corpus.txt", block_size = 16 }}
+train = {{ steps = 30 }}
+method = [
+  {{ kind = "distillation", teacher = "teacher", mse = 0.1 }},
+  {{ kind = "movement-pruning", mask = "top-k", final_threshold = 0.5, init = "uniform", init_scale = 1.0 }},
+]
+[[stage]]
+name = "filtered"
+model = {{ from = "teacher" }}
+data = {{ train = "corpus.txt", block_size = 12, packing = "crops", validation = 0 }}
+train = {{ steps = 30 }}
+method = [{{ kind = "information-gain", from = "gain", threshold = {{ kind = "quantile", keep = 0.5, contexts = 32 }} }}]
+"""
+
+
+METHODS = ("pruned-student", "filtered")
+
+
+def test_methods_train_alike_in_two_processes(tmp_path, home):
+    (tmp_path / "corpus.txt").write_text("\n\n".join(tiny.texts(120)))
+    (tmp_path / "others.txt").write_text("\n\n".join(f"{text} {place}" for place, text in enumerate(tiny.texts(20))))
+    found = []
+    for processes in (1, 2):
+        path = tmp_path / f"{processes}.toml"
+        path.write_text(STAGES.format(processes=processes))
+        run = wait(home, runs.launch(home, load(path)), ended)
+        assert (run.state, run.message) == ("finished", None)
+        with contextlib.closing(History(home)) as history:
+            stages = {stage.name: stage.id for stage in history.stages(run.id)}
+            found.append({name: history.points(stages[name], "train/loss").values for name in METHODS})
+    for name, values in found[0].items():
+        assert len(values) == 30
+        assert found[1][name] == pytest.approx(values, rel=1e-3)
