@@ -115,10 +115,17 @@ eval_every = 30
 [[stage]]
 name = "teacher"
 model.type = "gpt2"
-model.config = {{ n_layer = 2, n_head = 2, n_embd = 16, n_positions = 32, resid_pdrop = 0, embd_pdrop = 0, attn_pdrop = 0 }}
 tokenizer = {{ kind = "bpe", vocab_size = 300 }}
 data = {{ train = "corpus.txt", block_size = 16 }}
 train = {{ steps = 40, lr = 5e-3 }}
+[stage.model.config]
+n_layer = 2
+n_head = 2
+n_embd = 16
+n_positions = 32
+resid_pdrop = 0.0
+embd_pdrop = 0.0
+attn_pdrop = 0.0
 [[stage]]
 kind = "information-gain"
 name = "gain"
@@ -141,7 +148,10 @@ name = "filtered"
 model = {{ from = "teacher" }}
 data = {{ train = "corpus.txt", block_size = 12, packing = "crops", validation = 0 }}
 train = {{ steps = 30 }}
-method = [{{ kind = "information-gain", from = "gain", threshold = {{ kind = "quantile", keep = 0.5, contexts = 32 }} }}]
+[[stage.method]]
+kind = "information-gain"
+from = "gain"
+threshold = {{ kind = "quantile", keep = 0.5, contexts = 32 }}
 """
 
 
