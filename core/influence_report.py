@@ -48,7 +48,8 @@ class Found:
     Attributes:
         row: its number.
         score: positive if training on it lowered the query's loss.
-        tokens: the share of each of the row's tokens in the score; empty if they were not asked for.
+        tokens: the share of each of the row's tokens in the score; empty if they were not asked for. A language model's
+            last token, from which nothing is predicted, has none.
         query_tokens: the share of each of the query's tokens; likewise.
     """
 
@@ -87,6 +88,8 @@ class Report:
         special: ids that are special tokens.
         profile: what each phase took: phase, calls, mean, total, share, peak_bytes.
         notes: what was left out, approximated or taken from the cache.
+        self_scores: by strategy, the rows with the highest scores with themselves, highest first; empty if they were
+            not asked for.
     """
 
     of: str
@@ -99,7 +102,8 @@ class Report:
     pieces: Mapping[int, bytes]
     special: frozenset[int] = frozenset()
     profile: Sequence[Mapping[str, Any]] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    self_scores: Mapping[str, tuple[Found, ...]] = field(default_factory=dict[str, tuple[Found, ...]])
 
     def trace(self, text: ReportedText) -> TokenTrace:
         """The tokens of a text as views of tokens take them, without any numbers of a model."""
@@ -130,6 +134,7 @@ def write_report(report: Report, folder: Path) -> Path:
         "special": sorted(report.special),
         "profile": [dict(each) for each in report.profile],
         "notes": list(report.notes),
+        "self_scores": {strategy: _listed(rows) for strategy, rows in report.self_scores.items()},
     }
     try:
         write_atomically(folder / FILE, json_text(document).encode())
@@ -169,6 +174,7 @@ def _report(document: Any) -> Report:
         special=frozenset(map(int, document["special"])),
         profile=list(document["profile"]),
         notes=tuple(map(str, document["notes"])),
+        self_scores={str(strategy): _found(rows) for strategy, rows in document["self_scores"].items()},
     )
 
 
@@ -190,25 +196,27 @@ def _text(document: Any) -> ReportedText:
 
 
 def _answers_as_dict(answers: Answers) -> dict[str, Any]:
-    def listed(rows: Sequence[Found]) -> list[dict[str, Any]]:
-        return [
-            {"row": each.row, "score": each.score, "tokens": each.tokens, "query_tokens": each.query_tokens}
-            for each in rows
-        ]
+    return {"best": _listed(answers.best), "worst": _listed(answers.worst)}
 
-    return {"best": listed(answers.best), "worst": listed(answers.worst)}
+
+def _listed(rows: Sequence[Found]) -> list[dict[str, Any]]:
+    return [
+        {"row": each.row, "score": each.score, "tokens": each.tokens, "query_tokens": each.query_tokens}
+        for each in rows
+    ]
 
 
 def _answers(document: Any) -> Answers:
-    def found(rows: Any) -> tuple[Found, ...]:
-        return tuple(
-            Found(
-                int(each["row"]),
-                float(each["score"]),
-                tuple(map(float, each["tokens"])),
-                tuple(map(float, each["query_tokens"])),
-            )
-            for each in rows
-        )
+    return Answers(_found(document["best"]), _found(document["worst"]))
 
-    return Answers(found(document["best"]), found(document["worst"]))
+
+def _found(rows: Any) -> tuple[Found, ...]:
+    return tuple(
+        Found(
+            int(each["row"]),
+            float(each["score"]),
+            tuple(map(float, each["tokens"])),
+            tuple(map(float, each["query_tokens"])),
+        )
+        for each in rows
+    )

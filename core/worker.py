@@ -31,6 +31,7 @@ from .recipe.schema import (
     EvaluateStage,
     GainStage,
     GenerateStage,
+    InfluenceStage,
     PredictStage,
     Stage,
 )
@@ -222,10 +223,15 @@ class _Attempt:
             from .stages import evaluate
 
             return evaluate.run(stage, context, self._home)
+        assert self._crew is not None
+        if isinstance(stage, InfluenceStage):
+            from .stages import influence
+
+            with self._crew.at_work(position) as team:
+                return influence.run(stage, replace(context, team=team), self._home)
         assert isinstance(stage, TRAIN_STAGES)
         from .stages import train
 
-        assert self._crew is not None
         with self._crew.at_work(position) as team:
             return train.run(stage, replace(context, team=team))
 

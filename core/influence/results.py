@@ -1,6 +1,6 @@
 """What queries came to, and how it is kept: all scores as safetensors, best and worst rows and tokens as parquet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,8 @@ class Answer:
             first, end, _ = part.indices(len(self.rows))
             return opened.get_slice("scores")[:, first:end]
 
-    def all_token_scores(self) -> dict[int, NDArray[np.float32]]:
-        """By training row, the scores of its tokens for every query, (queries, tokens).
+    def all_token_scores(self, wanted: Collection[int] | None = None) -> dict[int, NDArray[np.float32]]:
+        """By training row, the scores of its tokens for every query, (queries, tokens); of some rows, or of all.
 
         Raises:
             UsageError: they were not asked for.
@@ -100,7 +100,9 @@ class Answer:
                 tensors = load_tensors(file)
                 ends = np.cumsum(tensors["lengths"].numpy())[:-1]
                 for piece in np.split(tensors["tokens"].numpy(), ends, axis=1):
-                    found.setdefault(next(rows), []).append(piece)
+                    row = next(rows)
+                    if wanted is None or row in wanted:
+                        found.setdefault(row, []).append(piece.copy())
         return {row: np.concatenate(pieces) for row, pieces in found.items()}
 
 

@@ -1,6 +1,11 @@
 """Asks a training which of its rows made queries come out as they did; the way there is the same for all stages."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import Stopped, UsageError, ValueInRecipeError
 from ..influence import (
@@ -15,8 +20,11 @@ from ..influence import (
     Watch,
     answer_over,
     fit_factors,
+    self_scores,
     study,
 )
+from ..influence.query_losses import query_losses
+from ..influence.storage import folder_for, load_tensors, save_tensors
 from ..recipe.schema import AnyInfluence
 from ..recipe.schema.influence import Numbers
 from .context import StageContext
@@ -63,23 +71,44 @@ class Asker:
                 damping makes a layer singular.
             Stopped: the user asked for it; whole parts are kept.
         """
-        train = Side.all_of(self._studied.material.train)
         settings = settings or self.score_settings()
-        watch = self._watch(f"{strategy}" + (f" in {numbers}" if numbers != "float32" else ""))
-
-        def load(step: int | None) -> tuple[Subject, Factors]:
-            subject, rows = self._subject(numbers, step), self._studied.material.train
-            return subject, fit_factors(subject, rows, self._cache, self._factors(strategy), watch)
-
-        try:
+        watch = self._watch(strategy, numbers)
+        with _blamed():
             return answer_over(
-                [lambda step=step: load(step) for step in steps or [None]], train, queries,
-                self._context.folder / SCORES, settings, watch,
+                [lambda step=step: self._loaded(strategy, numbers, step, watch) for step in steps or [None]],
+                self._train, queries, self._context.folder / SCORES, settings, watch,
             )  # fmt: skip
-        except ValueInRecipeError:
-            raise
-        except UsageError as error:
-            raise ValueInRecipeError(KEY, str(error)) from None
+
+    def self_scores(
+        self, strategy: Strategy, numbers: Numbers = "float32", steps: list[int] | None = None
+    ) -> NDArray[np.float64]:
+        """The score of each training row with itself, (rows,), or what is in the stage's folder of it.
+
+        Args:
+            strategy: the approximation of the curvature.
+            numbers: the type of the inputs of matrix products.
+            steps: the checkpoints over which scores are averaged; the result if None.
+
+        Raises:
+            ValueInRecipeError, Stopped: as `answer`.
+        """
+        watch = self._watch(strategy, numbers)
+        with _blamed():
+            found = [self._own_scores(*self._loaded(strategy, numbers, step, watch), watch) for step in steps or [None]]
+        return np.mean(found, axis=0)
+
+    def losses(self, queries: Side, steps: list[int] | None = None) -> list[float]:
+        """The queries' losses in nats, summed over what is asked about; means over the checkpoints."""
+        device = self._context.device
+        with _blamed():
+            found = [query_losses(self._studied.model(device, step), queries, device) for step in steps or [None]]
+        return np.mean(found, axis=0).tolist()
+
+    def note(self, sentence: str) -> None:
+        """Tell something, and keep it among the notes."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+            self._context.tell(sentence)
 
     def score_settings(self) -> ScoreSettings:
         """As the recipe says."""
@@ -103,11 +132,33 @@ class Asker:
             numbers, embeddings=self._stage.embeddings, head=self._stage.head,
         )  # fmt: skip
 
-    def _watch(self, doing: str) -> Watch:
-        def tell(sentence: str) -> None:
-            if sentence not in self.notes:
-                self.notes.append(sentence)
-                self._context.tell(sentence)
+    @property
+    def _train(self) -> Side:
+        return Side.all_of(self._studied.material.train)
+
+    def _loaded(self, strategy: Strategy, numbers: Numbers, step: int | None, watch: Watch) -> tuple[Subject, Factors]:
+        subject, rows = self._subject(numbers, step), self._studied.material.train
+        for note in subject.notes:
+            watch.tell(note)
+        return subject, fit_factors(subject, rows, self._cache, self._factors(strategy), watch)
+
+    def _own_scores(self, subject: Subject, factors: Factors, watch: Watch) -> NDArray[np.float64]:
+        """Part by part, each a file."""
+        settings, train = self.score_settings(), self._train
+        key = {"self": factors.strategy, **factors.key, "damping": settings.damping, "part": settings.part}
+        folder = folder_for(self._context.folder / SCORES, key)
+        starts = range(0, len(train.rows), settings.part)
+        files = {start: folder / f"self-{start:09d}.safetensors" for start in starts}
+        for start in starts[watch.team.rank :: watch.team.size]:
+            if not files[start].is_file():
+                part = train.only(train.rows[start : start + settings.part])
+                scores = self_scores(subject, factors, part, settings.damping, settings.memory, watch)
+                save_tensors(files[start], {"scores": scores.double()})
+        watch.team.gathered(None)
+        return np.concatenate([load_tensors(file)["scores"].numpy() for file in files.values()])
+
+    def _watch(self, strategy: Strategy, numbers: Numbers) -> Watch:
+        doing = strategy + (f" in {numbers}" if numbers != "float32" else "")
 
         def look(phase: str, done: int, total: int) -> None:
             if self._context.stop_wanted():
@@ -115,4 +166,15 @@ class Asker:
                 raise Stopped
             self._context.recorder.progress(self._context.stage_id, done, total, f"{doing}: {phase}")
 
-        return Watch(tell, look, self.profile, self._context.team or Watch().team)
+        return Watch(self.note, look, self.profile, self._context.team or Watch().team)
+
+
+@contextmanager
+def _blamed() -> Generator[None]:
+    """What the library complains about is the training's fault, or that of what is asked of it."""
+    try:
+        yield
+    except ValueInRecipeError:
+        raise
+    except UsageError as error:
+        raise ValueInRecipeError(KEY, str(error)) from None

@@ -33,7 +33,7 @@ class Studied:
     """A training, read again.
 
     Attributes:
-        run: whose it is.
+        run: whose it is; None if lmwb has not trained the model.
         stage: the stage that trained, its model and data as folders and files.
         seed: of its run.
         folder: where it has left its model and checkpoints.
@@ -43,7 +43,7 @@ class Studied:
         tell: takes sentences about what is read.
     """
 
-    run: Run
+    run: Run | None
     stage: TrainStage
     seed: int
     folder: Path
@@ -55,11 +55,16 @@ class Studied:
     @property
     def name(self) -> str:
         """What people call it: RUN/STAGE."""
-        return f"{self.run.uid}/{self.stage.name}"
+        return self.stage.name if self.run is None else f"{self.run.uid}/{self.stage.name}"
+
+    @property
+    def trained(self) -> bool:
+        """Whether lmwb has trained the model."""
+        return self.run is not None
 
     @property
     def plan(self) -> Plan:
-        """Which rows each of its steps saw."""
+        """Which rows each of its steps saw, or would see."""
         return self.material.planned(self.stage.train, self.seed)
 
     def model(self, device: "torch.device", step: int | None = None) -> nn.Module:

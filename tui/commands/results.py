@@ -14,12 +14,15 @@ def result_line(summary: dict[str, Any]) -> str:
     """What it has reached, in one line: ``test accuracy 0.85 · validation loss 0.41, accuracy 0.84``."""
     if "models" in summary:
         return " · ".join(f"{name} {told}" for name, told in list(_side_by_side(summary))[:1])
+    if told := summary.get("told"):
+        return " · ".join(f"{name}: {line}" for name, line in list(told.items())[:1])
     return " · ".join(f"{name} {told}" for name, told in _scores(summary) if not name.endswith("before"))
 
 
 def result_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What it has reached, then what it took: names and texts, to be set below each other."""
     yield from _side_by_side(summary) if "models" in summary else _scores(summary)
+    yield from ((str(name), str(line)) for name, line in summary.get("told", {}).items())
     for name, value in summary.items():
         if name not in _TOLD and _is_number(value):
             yield name.replace("_", " "), _told(value)

@@ -136,13 +136,19 @@ class InfluenceStage(_Asking):
     """Steps of the training whose checkpoints are asked; scores are the means. Its result if not given."""
     numbers: Numbers = "float32"
     """The type of the inputs of matrix products; sums are always float32."""
+    self_scores: bool = False
+    """Also score each training row with itself: rows that only they themselves explain, such as mislabelled ones, come
+    out on top."""
 
     @model_validator(mode="after")
     def _fits(self) -> "InfluenceStage":
         if self.scores.aggregated and self.scores.tokens == "top":
             raise rule_broken(
-                "scores", "scores of tokens at the top are those of single queries; leave out 'aggregated'"
+                "scores",
+                "scores of tokens at the top are those of single queries; with 'aggregated', tokens is 'none' or 'all'",
             )
+        if self.scores.tokens == "all" and len(self.checkpoints or ()) > 1:
+            raise rule_broken("checkpoints", "scores of all tokens are those of one checkpoint; say tokens = 'top'")
         if self.checkpoints and len(set(self.checkpoints)) < len(self.checkpoints):
             raise rule_broken("checkpoints", "a step stands twice in 'checkpoints'")
         return self

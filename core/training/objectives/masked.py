@@ -22,32 +22,32 @@ class MaskedLM:
 
     def __init__(self, rows: EncodedRows, masker: Masker, pad: int):
         """The objective over rows of tokens; `pad` is the token that fills short rows."""
-        self._rows = rows
+        self.rows = rows
         self._masker = masker
         self._pad = pad
         self.narrow = True
         """Whether the head sees hidden tokens only, as one row; False keeps the rows apart."""
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each row."""
-        return self._rows.lengths
+        return self.rows.lengths
 
     @property
     def fingerprint(self) -> str:
         """Changes when the rows do."""
-        return fingerprint_of(self._rows.stream, self._rows.bounds)
+        return fingerprint_of(self.rows.stream, self.rows.bounds)
 
     def collate(self, rows: Sequence[int], seed: int) -> Batch:
         """Ids with some tokens hidden (batch, longest), where these are, and what they were (hidden,)."""
-        bounds = self._rows.bounds[list(rows)]
+        bounds = self.rows.bounds[list(rows)]
         lengths = bounds[:, 1] - bounds[:, 0]
         real = np.arange(lengths.max()) < lengths[:, None]
         ids = np.full(real.shape, self._pad, np.int64)
-        ids[real] = np.concatenate([self._rows.stream[first:end] for first, end in bounds.tolist()])
+        ids[real] = np.concatenate([self.rows.stream[first:end] for first, end in bounds.tolist()])
         hidden, chosen = self._masker.hide(ids, real, rows, seed)
         inputs = {"input_ids": torch.from_numpy(hidden), PLACES: torch.from_numpy(np.flatnonzero(chosen))}
         if not real.all():
