@@ -21,6 +21,8 @@ from .commands import (
     compressing,
     evaluating,
     generating,
+    influencing,
+    inspecting,
     launching,
     predicting,
     reading,
@@ -40,6 +42,7 @@ app = typer.Typer(
 for group in (
     *(launching, reading, comparing, series, recipes),
     *(generating, scoring, predicting, evaluating, augmenting, compressing),
+    *(influencing, inspecting),
 ):
     group.add_to(app)
 

@@ -73,14 +73,20 @@ def _texts(asked: list[Query], studied: Studied) -> tuple[Side, Spans]:
 def _encoded(
     query: Query, tokenizer: "PreTrainedTokenizerBase", number: int
 ) -> tuple[list[int], tuple[int, int] | None]:
-    """A query's tokens, and which of them are asked about; None for all."""
+    """A query's tokens, and which of them are asked about; None for all.
+
+    Prompt and text are read as one, as training texts are: a token that reaches from one into the other is asked about.
+    """
     if query.ids is not None:
         return query.ids, query.mark
     encode: Callable[..., list[int]] = tokenizer.encode  # pyright: ignore[reportAssignmentType]
+    whole = encode(query.prompt + query.text, verbose=False)
+    while whole and whole[-1] in tokenizer.all_special_ids:  # the text's end is not asked about
+        whole.pop()
     if not query.prompt:
-        return encode(query.text, verbose=False), None
-    prompt = encode(query.prompt, verbose=False)
-    text = encode(query.text, add_special_tokens=False, verbose=False)
-    if not text:
+        return whole, None
+    before = encode(query.prompt, verbose=False)
+    first = next((i for i, (one, other) in enumerate(zip(before, whole, strict=False)) if one != other), len(before))
+    if first >= len(whole):
         raise ValueInRecipeError(f"query.{number}.text", "has no tokens; give a text that the tokenizer knows")
-    return [*prompt, *text], (len(prompt), len(prompt) + len(text))
+    return whole, (max(1, first), len(whole))

@@ -288,9 +288,11 @@ def ending(run: Run, history: History) -> Iterator[str]:
         if "model" in stage.summary:
             yield f"    model      {run.folder / str(stage.summary['model'])}"
     yield f"  folder  {run.folder}"
-    compared = any(stage.kind == "compare" for stage in history.stages(run.id))
-    if run.state == "finished" and compared:
+    kinds = {stage.kind for stage in history.stages(run.id)}
+    if run.state == "finished" and "compare" in kinds:
         yield f"next: lmwb compare {run.uid} · lmwb show {run.uid} · lmwb"
+    elif run.state == "finished" and "influence" in kinds:
+        yield f"next: lmwb inspect {run.uid} · lmwb show {run.uid} · lmwb"
     elif run.state == "finished":
         yield f"next: lmwb show {run.uid} · lmwb sample {run.uid} · lmwb"
     elif _recipe_is_wrong(run):

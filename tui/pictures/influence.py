@@ -20,7 +20,7 @@ from .ramps import PUOR
 from .tokens import SPECIAL, Layout, Look, cut_line, lay_out, token_name
 
 LEAST = 0.05
-"""Tokens with a smaller share of the strongest token's influence have no colour."""
+"""Tokens with a smaller share of the strongest token's influence have no colour; digits tell tenths."""
 _MARKS = ("⟦", "⟧")
 _STEPS_SHOWN = 4
 
@@ -54,9 +54,10 @@ def answer_lines(
     report: Report, found: Sequence[Found], pen: Pen, most: int | None = None, strongest: int = 5
 ) -> Iterator[Line]:
     """Rows below each other: the head of each, then its text."""
+    known = any(row.seen for row in report.rows.values())
     for rank, each in enumerate(found, 1):
         text = report.rows[each.row]
-        yield cut_line(row_line(rank, each, text), pen.width)
+        yield cut_line(row_line(rank, each, text, known), pen.width)
         for line in influence_lines(report, text, each.tokens, pen.narrower(5), most, strongest):
             yield (Segment("     "), *line)
 
@@ -95,20 +96,20 @@ def strongest_line(report: Report, text: ReportedText, scores: Sequence[float], 
     return Segment("strongest  ", DIM), Segment(told)
 
 
-def row_line(rank: int, found: Found, text: ReportedText) -> Line:
-    """A row's score, its number, and when the training saw it; the head of its text."""
+def row_line(rank: int, found: Found, text: ReportedText, known: bool = False) -> Line:
+    """A row's score, its number, and when the training saw it, if it is `known`; the head of its text."""
     return (
         Segment(f"{rank:>3}  ", DIM),
         Segment(f"{score_text(found.score):>9}", BOLD),
         Segment(f"  row {found.row:,}"),
-        Segment(f"  {seen_text(text.seen)}", DIM),
+        Segment(f"  {seen_text(text.seen, known)}", DIM),
     )
 
 
-def seen_text(seen: Sequence[tuple[int, int]]) -> str:
-    """In which steps a training saw a row: ``seen in steps 12, 61, 110``; nothing if that is not known."""
+def seen_text(seen: Sequence[tuple[int, int]], known: bool = False) -> str:
+    """In which steps a training saw a row: ``seen in steps 12, 61, 110``; nothing if it is not `known` which it saw."""
     if not seen:
-        return ""
+        return "never seen in the training" if known else ""
     steps = [step for step, _ in groupby(step for step, _ in seen)]
     told = ", ".join(f"{step:,}" for step in steps[:_STEPS_SHOWN])
     more = f" and {len(steps) - _STEPS_SHOWN:,} more" if len(steps) > _STEPS_SHOWN else ""
@@ -124,18 +125,18 @@ def influence_legend(pen: Pen) -> Line:
     """What colours, digits and brackets mean."""
     asked = Segment("  ⟦asked about⟧", DIM)
     if pen.depth is Depth.NONE:
-        meaning = "₊₉ raises the score as much as the strongest token  ₋₉ lowers it as much"
+        meaning = "₊₉ raises the score like its strongest token  ₋₉ lowers it so"
         return cut_line((Segment(meaning, DIM), asked), pen.width)
     cells = 15
     places = "lowers" + "raises".rjust(cells - len("lowers"))
     signs = [Segment(sign, PUOR.ink(i / (cells - 1), pen.depth)) for i, sign in enumerate(places)]
-    lowers = Segment("lowers much", Ink(underline=True))
-    return cut_line((Segment("a token ", DIM), *signs, Segment(" the score  "), lowers, asked), pen.width)
+    much = Segment("lowers it much", Ink(underline=True))
+    return cut_line((Segment("token ", DIM), *signs, Segment(" the score  "), much, asked), pen.width)
 
 
 def _look(cluster: Cluster, share: float, pen: Pen) -> Look:
     """A cluster's colour by its share of the strongest token's influence, from -1 to 1."""
-    if abs(share) < LEAST:
+    if abs(share) < (0.1 if pen.depth is Depth.NONE else LEAST):
         return Look(SPECIAL if cluster.special else PLAIN)
     ink = PUOR.ink(0.5 + share / 2, pen.depth, share <= -0.5, bold=pen.depth is Depth.NONE and share >= 0.5)
     return Look(ink, _digit(share) if pen.depth is Depth.NONE else "")
@@ -166,7 +167,8 @@ def _marked(cluster: Cluster, text: ReportedText) -> Cluster:
         return cluster
     before = _MARKS[0] if cluster.first <= text.first < cluster.last else ""
     behind = _MARKS[1] if cluster.first < text.end <= cluster.last else ""
-    shown = before + cluster.text + behind
+    inner = cluster.text.lstrip(" ")
+    shown = cluster.text[: len(cluster.text) - len(inner)] + before + inner + behind
     return Cluster(cluster.first, cluster.last, shown, cluster.newlines, cluster.special)
 
 
