@@ -19,6 +19,7 @@ from lmwb.tui.screens.commands import CommandsScreen
 from lmwb.tui.screens.compare import CompareScreen
 from lmwb.tui.screens.confirm import Confirm
 from lmwb.tui.screens.home import HomeScreen
+from lmwb.tui.screens.influence import InfluenceScreen
 from lmwb.tui.screens.lab import LabScreen
 from lmwb.tui.screens.recipes import RecipesScreen
 from make_history import HistoryMaker, Sketch
@@ -31,6 +32,7 @@ SCOPES = {
     "compare": CompareScreen,
     "recipes": RecipesScreen,
     "lab": LabScreen,
+    "influence": InfluenceScreen,
     "commands": CommandsScreen,
     "confirm": Confirm,
 }
@@ -106,10 +108,12 @@ def test_each_headless_twin_exists() -> None:
 
 
 async def test_the_help_screen_shows_every_action_and_its_keys(tmp_path: Path) -> None:
-    async with running_app(Home(tmp_path), (120, 140)) as pilot:
+    async with running_app(Home(tmp_path), (120, 170)) as pilot:
         await press(pilot, "question_mark")
         text = shown(pilot)
-        for action in (each for scope in ("home", "app", "compare", "recipes", "lab") for each in actions_of(scope)):
+        for action in (
+            each for scope in ("home", "app", "compare", "recipes", "lab", "influence") for each in actions_of(scope)
+        ):
             assert action.words in text
             assert " ".join(map(shown_key, action.keys)) in text
             assert action.command is None or action.command in text

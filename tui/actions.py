@@ -10,7 +10,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["app", "home", "compare", "recipes", "lab", "commands", "confirm"]
+Scope = Literal["app", "home", "compare", "recipes", "lab", "influence", "commands", "confirm"]
 """Where an action's keys work: everywhere, or on one screen."""
 
 
@@ -39,10 +39,12 @@ class Action:
     footer: bool = False
 
 
-_LISTS: tuple[Scope, ...] = ("home", "compare", "recipes", "lab", "commands")
+_LISTS: tuple[Scope, ...] = ("home", "compare", "recipes", "lab", "influence", "commands")
 _HOME: tuple[Scope, ...] = ("home",)
 _LAB: tuple[Scope, ...] = ("lab",)
-_BOARDS: tuple[Scope, ...] = ("home", "lab")
+_ASKING: tuple[Scope, ...] = ("home", "lab")
+_BOARDS: tuple[Scope, ...] = ("home", "lab", "influence")
+_INFLUENCE: tuple[Scope, ...] = ("influence",)
 _CHARTS: tuple[Scope, ...] = ("home", "compare")
 
 ACTIONS: tuple[Action, ...] = (
@@ -109,7 +111,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("next_prompt", ("p",), "prompt", "The next of the recipe's prompts", "Tokens", _HOME, footer=True),
     Action("now", ("backspace",), "latest", "Back to the latest step", "Tokens", _HOME),
-    Action("scale", ("o",), "colours", "Colours by probability, surprisal, rank, or difference", "Tokens", _BOARDS),
+    Action("scale", ("o",), "colours", "Colours by probability, surprisal, rank, or difference", "Tokens", _ASKING),
     Action(
         "lab",
         ("l",),
@@ -177,6 +179,95 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("cancel", ("x",), "stop", "Stop speaking", "Lab", _LAB),
     Action("show_command", ("c",), "command", "Show the whole command that does the same", "Lab", _LAB),
+    # where from
+    Action("span", ("f",), "span", "Begin a span at the token, end it there, or begin anew", "Where from", _ASKING),
+    Action(
+        "where_from",
+        ("w",),
+        "from",
+        "Find the training rows that a text comes from",
+        "Where from",
+        _ASKING,
+        "lmwb run RECIPE",
+        footer=True,
+    ),
+    Action(
+        "where_from_with",
+        ("W",),
+        "from",
+        "The same with other settings of the question",
+        "Where from",
+        _ASKING,
+        "lmwb run RECIPE --set KEY=VALUE",
+    ),
+    Action(
+        "see_batch",
+        ("enter",),
+        "batch",
+        "Go to the batch and step that saw the row",
+        "Where from",
+        _INFLUENCE,
+        footer=True,
+    ),
+    Action(
+        "other_end",
+        ("b",),
+        "best, worst",
+        "The rows with the lowest scores, or the highest",
+        "Where from",
+        _INFLUENCE,
+        footer=True,
+    ),
+    Action("next_strategy", ("s",), "strategy", "What another strategy says", "Where from", _INFLUENCE, footer=True),
+    Action(
+        "previous_query",
+        ("comma", "less_than_sign"),
+        "query",
+        "The query before",
+        "Where from",
+        _INFLUENCE,
+        footer=True,
+    ),
+    Action(
+        "next_query",
+        ("full_stop", "greater_than_sign"),
+        "query",
+        "The next query",
+        "Where from",
+        _INFLUENCE,
+        footer=True,
+    ),
+    Action(
+        "later_time",
+        ("n",),
+        "time seen",
+        "The next time that the training saw the row",
+        "Where from",
+        _INFLUENCE,
+        footer=True,
+    ),
+    Action("earlier_time", ("p",), "time seen", "The time before", "Where from", _INFLUENCE, footer=True),
+    Action(
+        "see_run",
+        ("h",),
+        "in the run",
+        "Show the step in the curves of the run that was asked",
+        "Where from",
+        _INFLUENCE,
+        "lmwb show RUN",
+        footer=True,
+    ),
+    Action(
+        "stop_asking",
+        ("x",),
+        "stop",
+        "Stop the run that works on the answer",
+        "Where from",
+        _INFLUENCE,
+        "lmwb stop RUN",
+        footer=True,
+    ),
+    Action("resume_asking", ("r",), "resume", "Let it go on", "Where from", _INFLUENCE, "lmwb resume RUN"),
     # moving
     Action("move_up", ("up", "k"), "up", "Up in the focused pane", "Moving", _LISTS),
     Action("move_down", ("down", "j"), "down", "Down in the focused pane", "Moving", _LISTS),
@@ -186,14 +277,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("page_down", ("pagedown", "ctrl+f"), "page down", "A page down", "Moving", _LISTS),
     Action("move_first", ("home", "g"), "first", "To the beginning", "Moving", _LISTS),
     Action("move_last", ("end", "G"), "last", "To the end", "Moving", _LISTS),
-    Action("next_pane", ("tab",), "next pane", "Go to the next pane", "Moving", ("home", "recipes", "lab")),
+    Action(
+        "next_pane", ("tab",), "next pane", "Go to the next pane", "Moving", ("home", "recipes", "lab", "influence")
+    ),
     Action(
         "previous_pane",
         ("shift+tab",),
         "previous pane",
         "Go to the previous pane",
         "Moving",
-        ("home", "recipes", "lab"),
+        ("home", "recipes", "lab", "influence"),
     ),
     Action("zoom", ("z",), "zoom", "Give the focused pane the whole screen, or take it back", "Moving", _BOARDS),
     # panes
@@ -218,6 +311,11 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("pane_steps", ("3",), "steps", "Go to the probabilities of the steps", "Panes", _LAB),
     Action("pane_beside", ("4",), "beside", "Go to the second model's text", "Panes", _LAB),
+    Action("pane_rows", ("1",), "rows", "Go to the rows", "Panes", _INFLUENCE),
+    Action("pane_asked", ("2",), "asked", "Go to what is asked about", "Panes", _INFLUENCE),
+    Action("pane_row", ("3",), "row", "Go to the row's tokens", "Panes", _INFLUENCE),
+    Action("pane_batch", ("4",), "batch", "Go to the batch that saw the row", "Panes", _INFLUENCE),
+    Action("pane_profile", ("5",), "profile", "Go to what the work took, and its notes", "Panes", _INFLUENCE),
     # compare
     Action(
         "write_figures",
@@ -273,7 +371,7 @@ ACTIONS: tuple[Action, ...] = (
         "back",
         "Back to the runs",
         "lmwb",
-        ("compare", "recipes", "lab", "commands"),
+        ("compare", "recipes", "lab", "influence", "commands"),
         footer=True,
     ),
     Action(
@@ -282,7 +380,7 @@ ACTIONS: tuple[Action, ...] = (
         "keys",
         "All keys and commands",
         "lmwb",
-        ("home", "compare", "recipes", "lab"),
+        ("home", "compare", "recipes", "lab", "influence"),
         "lmwb --help",
         footer=True,
     ),

@@ -21,7 +21,7 @@ from textual.events import Key
 from textual.timer import Timer
 
 from ..core.errors import LmwbError
-from ..core.history.queries import History
+from ..core.history.queries import History, Run
 from ..core.home import Home
 from ..core.text import printable
 from .actions import Action, bindings_of
@@ -142,6 +142,18 @@ class LmwbApp(App[None], inherit_bindings=False):
         self._at_once |= at_once
         self._questions += 1
         self._asked.set()
+
+    def look_again(self) -> None:
+        """Ask the history at once what is new."""
+        self.ask(self._request, at_once=True)
+
+    async def show_step(self, run: Run, stage: str, step: int) -> None:
+        """Leave all screens but the runs, and go to a step in the curves of one."""
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+        home = self.screen
+        assert isinstance(home, HomeScreen)
+        home.look_at(run, stage, step)
 
     async def in_thread(self, deed: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Do something slow beside the screen."""

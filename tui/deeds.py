@@ -1,9 +1,14 @@
 """What the app does to runs. Slow, and with heavy imports: for a thread."""
 
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.history.queries import Run
 from ..core.home import Home
+
+if TYPE_CHECKING:
+    from ..core.tokens import TokenTrace
 
 
 def stop(_: Home, run: Run) -> None:
@@ -52,6 +57,33 @@ def start(home: Home, path: Path | None, name: str, changes: str = "", smoke: bo
     resource = importlib.resources.files("lmwb.recipes").joinpath(f"{name}.toml")
     with importlib.resources.as_file(resource) as shipped:
         return runs.launch(home, recipe.load(shipped, arguments, made_up))
+
+
+def ask_where_from(home: Home, model: str, trace: "TokenTrace", span: tuple[int, int], changes: str = "") -> Run:
+    """Launch a run that finds the training rows that made a model say some tokens.
+
+    Args:
+        home: where the run is kept.
+        model: who said them, as the model service takes it.
+        trace: the whole text.
+        span: the first of the tokens, and the one behind the last.
+        changes: to the recipe, as for `start`.
+
+    Raises:
+        UsageError: the model's training rows are not known, or nothing stands before the tokens.
+        RecipeError: with everything that is wrong with the changes.
+        MachineError: the home folder cannot be written to.
+    """
+    import tomli_w
+
+    from ..core import recipe, runs
+    from .asking import question
+
+    table = question(home, model, trace, span).table()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "where-from.toml"
+        path.write_text(tomli_w.dumps(table), encoding="utf-8")
+        return runs.launch(home, recipe.load(path, split_changes(changes)))
 
 
 def split_changes(text: str) -> list[str]:

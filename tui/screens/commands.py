@@ -30,7 +30,7 @@ class CommandsPane(Pane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._all = [action for action in ACTIONS if {"app", "home", "compare", "recipes", "lab"} & set(action.scopes)]
+        self._all = [action for action in ACTIONS if not {"commands", "confirm"} >= set(action.scopes)]
         self._shown = self._all
         self._place = 0
         self._top = 0

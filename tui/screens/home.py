@@ -18,18 +18,13 @@ from .. import deeds
 from ..actions import bindings_of
 from ..quirks import send_spans_only
 from ..watcher import Detail, Request, Seen
-from ..widgets.bars import KeysBar, TitleBar
-from ..widgets.curves import CurvesPane
-from ..widgets.pane import Pane
+from ..widgets.bars import KeysBar
 from ..widgets.runs import MOST_MARKED, RunsPane
-from ..widgets.samples import SamplesPane
-from ..widgets.texts import DetailsPane, EventsPane, LogPane, RecipePane
 from .beside import company, wanted_beside
-from .board import ALL_TABS, LOWER, HomeBoard
-from .panes import BoardScreen
+from .home_panes import HomePanes
 
 
-class HomeScreen(BoardScreen[None], inherit_bindings=False):
+class HomeScreen(HomePanes, inherit_bindings=False):
     """Runs, curves, tokens, and the text around them."""
 
     BINDINGS = bindings_of("home")
@@ -39,13 +34,7 @@ class HomeScreen(BoardScreen[None], inherit_bindings=False):
         send_spans_only(self)
         self.request = Request()
         self._parent_id: int | None = None
-        self.title_bar = TitleBar(self.app.home.root)
-        self.runs = RunsPane()
-        self.curves = CurvesPane()
-        self.tokens = SamplesPane()
-        self.texts = (LogPane(), EventsPane(), RecipePane(), DetailsPane())
-        self.panes: dict[str, Pane] = {p.title: p for p in (self.runs, self.curves, self.tokens, *self.texts)}
-        self.board = HomeBoard(self.panes.values())
+        self._going_to: tuple[int, str, int] | None = None
 
     def compose(self) -> ComposeResult:
         """Title, panes, keys."""
@@ -83,6 +72,7 @@ class HomeScreen(BoardScreen[None], inherit_bindings=False):
         self._parent_id = run and (run.parent_id or run.id)
         stage = self.request.stage if sibling else None
         self._ask(run_id=run.id if run else None, step=None, stage=stage, others=self._wanted_beside())
+        self._arrive()
 
     def _ask(self, **changes: object) -> None:
         """Want something else from the history."""
@@ -134,6 +124,42 @@ class HomeScreen(BoardScreen[None], inherit_bindings=False):
 
         detail = self.app.seen.detail
         self.app.push_screen(LabScreen(opening_of(detail, following=self.request.step is None)))
+
+    # -- where from -------------------------------------------------------------------------------
+
+    def model_at_hand(self) -> tuple[str, str]:
+        """The model that said the sample, as near as there is one."""
+        from ..lab import opening_of
+
+        opening = opening_of(self.app.seen.detail, following=self.request.step is None)
+        return opening.model, opening.note
+
+    def action_where_from(self) -> None:
+        """Look at the selected run's answer if it is one, else ask about its sample."""
+        from ..influence import stage_of
+        from .influence import InfluenceScreen
+
+        run, detail = self.runs.selected, self.app.seen.detail
+        if run is not None and detail is not None and detail.run.id == run.id and (stage := stage_of(detail)):
+            self.app.push_screen(InfluenceScreen(run, stage))
+        else:
+            super().action_where_from()
+
+    def look_at(self, run: Run, stage: str, step: int) -> None:
+        """Go to a step in a run's curves."""
+        self.runs.sift("")
+        self._going_to = run.id, stage, step
+        self.runs.reveal(run.id)
+        if self.request.run_id == run.id:
+            self._arrive()
+        self.go_to("Curves")
+
+    def _arrive(self) -> None:
+        """The run that one wanted to go to is selected: go to its step."""
+        wanted, self._going_to = self._going_to, None
+        if wanted is not None and wanted[0] == self.request.run_id:
+            self._ask(stage=wanted[1], step=wanted[2])
+            self.curves.mark(wanted[2])
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -216,6 +242,8 @@ class HomeScreen(BoardScreen[None], inherit_bindings=False):
         """One step back: from typing, from the filter, from the zoom, from the marked step."""
         from ..widgets.entry import Entry
 
+        if await self.end_question() or self.tokens.unmark():
+            return
         if self.query(Entry):
             self.runs.sift("")
             await self._end_filter()
@@ -224,7 +252,7 @@ class HomeScreen(BoardScreen[None], inherit_bindings=False):
         elif self.board.zoomed:
             self.board.zoom(None)
         else:
-            self._mark(None)
+            self.go_to_step(None)
 
     # -- pictures ---------------------------------------------------------------------------------
 
@@ -258,112 +286,27 @@ class HomeScreen(BoardScreen[None], inherit_bindings=False):
         self.curves.mark(None)
         self._ask(stage=detail.stage_names[place % len(detail.stage_names)], step=None)
 
-    def action_log_scale(self) -> None:
-        """Logarithmic or plain."""
-        self.curves.toggle_log()
-
-    def action_smooth(self) -> None:
-        """The next degree of smoothing."""
-        self.curves.smooth()
-
-    def action_zoom_in(self) -> None:
-        """Half of the x axis."""
-        self.curves.zoom(2)
-
-    def action_zoom_out(self) -> None:
-        """Twice of the x axis."""
-        self.curves.zoom(0.5)
-
-    def action_zoom_reset(self) -> None:
-        """All of the x axis."""
-        self.curves.zoom(None)
-
-    def action_pan_left(self) -> None:
-        """A quarter of the picture back."""
-        self.curves.pan(-0.25)
-
-    def action_pan_right(self) -> None:
-        """A quarter of the picture on."""
-        self.curves.pan(0.25)
-
     def action_earlier_sample(self) -> None:
         """One sampling back."""
-        self._mark(self.tokens.neighbour(-1))
+        self.go_to_step(self.tokens.neighbour(-1))
 
     def action_later_sample(self) -> None:
         """One sampling on; after the last, follow the training."""
-        self._mark(self.tokens.neighbour(1))
+        self.go_to_step(self.tokens.neighbour(1))
 
     def action_next_prompt(self) -> None:
         """The next prompt, the first after the last."""
         self._ask(prompt=self.tokens.next_prompt())
 
-    def action_scale(self) -> None:
-        """What the colours of the tokens mean."""
-        self.tokens.cycle_scale()
-
     def action_now(self) -> None:
         """Back to the latest step."""
-        self._mark(None)
+        self.go_to_step(None)
 
-    def _mark(self, step: int | None) -> None:
+    def go_to_step(self, step: int | None) -> None:
         """Look at one moment of the training, in curves and tokens; None follows the latest."""
         if step != self.request.step:
             self._ask(step=step)
             self.curves.mark(step)
-
-    # -- moving -----------------------------------------------------------------------------------
-
-    @property
-    def focused_pane(self) -> Pane:
-        """The pane that the keys act on."""
-        return self.focused if isinstance(self.focused, Pane) else self.runs
-
-    def action_move_left(self) -> None:
-        """Left in the pane, or to the tab on the left."""
-        self._sideways(-1)
-
-    def action_move_right(self) -> None:
-        """Right in the pane, or to the tab on the right."""
-        self._sideways(1)
-
-    def _sideways(self, by: int) -> None:
-        pane = self.focused_pane
-        if pane.title in LOWER and pane.tabs != (pane.title,):
-            place = pane.tabs.index(pane.title) + by
-            self.go_to(pane.tabs[place % len(pane.tabs)])
-        elif pane is self.curves:
-            self._mark(self.curves.step_beside(by))
-        else:
-            pane.slide(by)
-
-    def action_pane_runs(self) -> None:
-        """To the runs."""
-        self.go_to("Runs")
-
-    def action_pane_curves(self) -> None:
-        """To the curves."""
-        self.go_to(ALL_TABS[0])
-
-    def action_pane_tokens(self) -> None:
-        """To the tokens."""
-        self.go_to(ALL_TABS[1])
-
-    def action_pane_log(self) -> None:
-        """To the log."""
-        self.go_to(LOWER[0])
-
-    def action_pane_events(self) -> None:
-        """To the events."""
-        self.go_to(LOWER[1])
-
-    def action_pane_recipe(self) -> None:
-        """To the recipe."""
-        self.go_to(LOWER[2])
-
-    def action_pane_details(self) -> None:
-        """To the details."""
-        self.go_to(LOWER[3])
 
     # -- the app ----------------------------------------------------------------------------------
 

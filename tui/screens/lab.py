@@ -162,6 +162,10 @@ class LabScreen(LabPanes, inherit_bindings=False):
     def _in_background(self, deed: Coroutine[Any, Any, Any]) -> None:
         self.run_worker(deed, name="speak", group="speak", exclusive=True)
 
+    def model_at_hand(self) -> tuple[str, str]:
+        """Who said the text at hand."""
+        return self._session.speakers[self._active].reference, ""
+
     # -- models and prompt ------------------------------------------------------------------------
 
     def _load(self, place: int) -> None:
@@ -300,6 +304,8 @@ class LabScreen(LabPanes, inherit_bindings=False):
 
     async def action_close(self) -> None:
         """One step back: from typing, from the zoom, from the settings; then to the runs."""
+        if await self.end_question() or self.text_at_hand().unmark():
+            return
         if self.query(Entry):
             await self._end_typing()
         elif self.board.zoomed:

@@ -8,11 +8,11 @@ from ..widgets.lab_lines import CommandLine, LabBar, SettingsRow
 from ..widgets.pane import Pane
 from ..widgets.said import SaidPane
 from ..widgets.steps import StepsPane
+from .asking import AskingScreen
 from .lab_board import BESIDE, FORM, STEPS, TEXT, TREE, LabBoard
-from .panes import BoardScreen
 
 
-class LabPanes(BoardScreen[None], inherit_bindings=False):
+class LabPanes(AskingScreen, inherit_bindings=False):
     """Texts, tree, steps, settings."""
 
     def __init__(self) -> None:
@@ -29,6 +29,10 @@ class LabPanes(BoardScreen[None], inherit_bindings=False):
     def focused_pane(self) -> Pane:
         """The pane that the keys act on."""
         return self.focused if isinstance(self.focused, Pane) else self._said[0]
+
+    def text_at_hand(self) -> SaidPane:
+        """The text that had the focus last."""
+        return self._said[self._active]
 
     # -- looking ----------------------------------------------------------------------------------
 

@@ -65,6 +65,39 @@ class InspectedTokens(Pane):
         """Position and id of an alternative that stands out; none, mostly."""
         return None
 
+    @property
+    def asked(self) -> "tuple[TokenTrace, tuple[int, int]] | None":
+        """The tokens, and the first and the one behind the last of the marked span, or of those at the cursor."""
+        trace, cluster = self._view.trace, self._view.cluster
+        if trace is None or cluster is None:
+            return None
+        return trace, self._view.span or (cluster.first, cluster.last)
+
+    @property
+    def has_mark(self) -> bool:
+        """A span is marked."""
+        return self._view.span is not None
+
+    def mark(self) -> None:
+        """Begin a span at the cursor, end it there, or begin a new one."""
+        self._view.mark()
+        self.redraw()
+
+    def unmark(self) -> bool:
+        """Take the mark away; whether there was one."""
+        marked = self._view.unmark()
+        self.redraw()
+        return marked
+
+    def notes(self) -> Line:
+        """How much is marked, and what can be asked about it."""
+        span = self._view.span
+        if span is None:
+            return []
+        count = span[1] - span[0]
+        told = f"{count} token{'' if count == 1 else 's'} marked"
+        return [Segment(told, self.palette.accent), Segment(", w asks", self.palette.dim)]
+
     def cycle_scale(self) -> None:
         """The next meaning of the colours."""
         self._view.cycle_scale()

@@ -80,6 +80,14 @@ class RunsPane(Pane):
             self.post_message(self.Selected(self.selected))
         self.redraw()
 
+    def reveal(self, run_id: int) -> None:
+        """Go to a run, which may be a member of another that hides it."""
+        parent = next((run.parent_id for run in self.runs if run.id == run_id), None)
+        if parent is not None:
+            self._unfolded[parent] = True
+        self._expected = run_id
+        self._sift()
+
     def expect(self, run_id: int) -> None:
         """Go to a run as soon as the history shows it."""
         self._expected = run_id

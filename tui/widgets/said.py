@@ -118,8 +118,8 @@ class SaidPane(InspectedTokens):
         return self.tokens_inside(size)
 
     def notes(self) -> Line:
-        """Who speaks."""
-        return [Segment(printable(self._model), self.palette.dim)]
+        """Who speaks, or how much is marked."""
+        return super().notes() or [Segment(printable(self._model), self.palette.dim)]
 
     def foot(self) -> Line:
         """What the colours mean."""

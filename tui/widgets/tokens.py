@@ -1,7 +1,7 @@
-"""The token view: coloured tokens with a cursor. Lines are laid out once per trace and width; only visible ones
-are painted."""
+"""The token view: coloured tokens with a cursor, and a span that can be marked. Lines are laid out once per trace and
+width; only visible ones are painted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -64,6 +64,7 @@ class TokenView(ScrollView, can_focus=True):
         self._lines: Layout | None = None
         self._laid_out: tuple[object, ...] = ()
         self._cursor = 0
+        self._mark: tuple[int, int | None] | None = None
         self._fresh = True
         self._strips: dict[int, Strip] = {}
 
@@ -79,6 +80,14 @@ class TokenView(ScrollView, can_focus=True):
         return layout.clusters[self._cursor] if layout and layout.clusters else None
 
     @property
+    def span(self) -> tuple[int, int] | None:
+        """The first token of the marked span, and the one behind its last; None if nothing is marked."""
+        layout, marked = self._lines, self._marked()
+        if layout is None or not marked:
+            return None
+        return layout.clusters[marked.start].first, layout.clusters[marked.stop - 1].last
+
+    @property
     def depth(self) -> ink.Depth:
         """How many colours are used."""
         return ink.colour_depth(no_color=self.app.no_color)
@@ -91,6 +100,8 @@ class TokenView(ScrollView, can_focus=True):
             difference: (n,) by how much likelier they became, in natural logarithms: one more meaning of the colours.
         """
         self._fresh |= self._trace is None
+        if trace is not self._trace:
+            self._mark = None
         self._trace, self._difference = trace, difference
         if difference is None and self.scale == "difference":
             self.scale = "surprisal"
@@ -107,6 +118,18 @@ class TokenView(ScrollView, can_focus=True):
         found = next((place for place, one in enumerate(shown) if one.first <= position < one.last), self._cursor)
         if found != self._cursor:
             self._place_cursor(found)
+
+    def mark(self) -> None:
+        """Begin a span at the cursor, which goes on to wherever the cursor goes; end it there; or begin a new one."""
+        if self.cluster is not None:
+            going_on = self._mark is not None and self._mark[1] is None
+            self._set_mark((self._mark[0], self._cursor) if self._mark and going_on else (self._cursor, None))
+
+    def unmark(self) -> bool:
+        """Take the mark away; whether there was one."""
+        marked = self._mark is not None
+        self._set_mark(None)
+        return marked
 
     def cycle_scale(self) -> None:
         """The next meaning of the colours: linear, surprisal, rank; difference, where one is known."""
@@ -146,7 +169,7 @@ class TokenView(ScrollView, can_focus=True):
     def _show_cursor(self) -> None:
         """Lay out and show the cursor, of a first trace at the first new token; nothing while there is no room."""
         if self._lay_out():
-            self._place_cursor(self._first_generated() if self._fresh else self._cursor)
+            self._place_cursor(self._first_place() if self._fresh else self._cursor)
             self._fresh = False
 
     def _lay_out(self) -> bool:
@@ -183,7 +206,7 @@ class TokenView(ScrollView, can_focus=True):
             if old.lines[number] != new.lines[number]:
                 self.refresh(Region(0, number - top, self.size.width, 1))
 
-    def _first_generated(self) -> int:
+    def _first_place(self) -> int:
         layout = self._lines
         if layout is None:
             return 0
@@ -196,11 +219,9 @@ class TokenView(ScrollView, can_focus=True):
         layout = self._lines
         if layout is None or not layout.clusters:
             return
-        old, self._cursor = self._cursor, min(cluster, len(layout.clusters) - 1)
-        for index in {min(old, len(layout.clusters) - 1), self._cursor}:
-            for number in layout.lines_of(index):
-                self._strips.pop(number, None)
-                self.refresh(Region(0, number - self.scroll_offset.y, self.size.width, 1))
+        old, self._cursor = min(self._cursor, len(layout.clusters) - 1), min(cluster, len(layout.clusters) - 1)
+        between = range(min(old, self._cursor), max(old, self._cursor) + 1)
+        self._paint_again(between if self._mark is not None else {old, self._cursor})
         self._scroll_to_cursor()
         self.post_message(self.Moved(self, layout.clusters[self._cursor], layout.trace))
 
@@ -216,11 +237,38 @@ class TokenView(ScrollView, can_focus=True):
         elif lines.stop > top + height:
             self.scroll_to(y=lines.start - height // 2, animate=False, force=True)
 
+    def _marked(self) -> range:
+        """The clusters that are marked."""
+        if self._mark is None:
+            return range(0)
+        begin, end = self._mark
+        end = self._cursor if end is None else end
+        return range(min(begin, end), max(begin, end) + 1)
+
+    def _set_mark(self, mark: tuple[int, int | None] | None) -> None:
+        before, self._mark = self._marked(), mark
+        self._paint_again({*before, *self._marked()})
+
+    def _paint_again(self, clusters: Iterable[int]) -> None:
+        """Paint the lines of these clusters."""
+        layout = self._lines
+        if layout is None:
+            return
+        for number in {number for index in clusters for number in layout.lines_of(index)}:
+            self._strips.pop(number, None)
+            self.refresh(Region(0, number - self.scroll_offset.y, self.size.width, 1))
+
     def _strip(self, line: Sequence[ink.Segment]) -> Strip:
-        return Strip(
-            Segment(s.text, ink.rich_style(s.ink) + _CURSOR if s.cluster == self._cursor else ink.rich_style(s.ink))
-            for s in line
-        )
+        marked = self._marked()
+
+        def style(segment: ink.Segment) -> Style:
+            if segment.cluster == self._cursor:
+                return ink.rich_style(segment.ink) + (_CURSOR + _IN_SPAN if segment.cluster in marked else _CURSOR)
+            return ink.rich_style(segment.ink) + _SPAN if segment.cluster in marked else ink.rich_style(segment.ink)
+
+        return Strip(Segment(segment.text, style(segment)) for segment in line)
 
 
 _CURSOR = Style(reverse=True, bold=True, dim=False)
+_SPAN = Style(reverse=True, dim=False)
+_IN_SPAN = Style(underline=True)
