@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .data.hashing import write_atomically
 from .errors import MachineError, UsageError
+from .files import write_atomically
 from .text import json_text
 from .tokens import TokenTrace
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .hashing import replacing, write_atomically
+from ..files import replacing, write_atomically
 
 ROWS_VERSION = "1"
 """To be raised when the same source and options give other rows than before."""

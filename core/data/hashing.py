@@ -5,14 +5,13 @@ The hash of large sources is remembered with their size and time of change, so t
 
 import hashlib
 import json
-import os
-import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import write_atomically
 from ..text import printable
 from .sources import HUB, SourceError, hub_dataset
 
@@ -99,33 +98,6 @@ def hash_of_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
         tokenizer.model_input_names,
     ]
     return _sha256(json.dumps(described, ensure_ascii=True).encode())
-
-
-@contextmanager
-def replacing(target: Path) -> Generator[Path]:
-    """A path to write to; what is there at the end takes the target's place, whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.{time.monotonic_ns()}")
-    try:
-        yield unfinished
-        unfinished.replace(target)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-
-
-def write_atomically(target: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, whoever writes it at the same time.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with replacing(target) as unfinished:
-        unfinished.write_bytes(data)
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from ..data.hashing import replacing
 from ..errors import MachineError, UsageError
+from ..files import replacing
 from .planner import Plan
 from .storage import load_tensors
 from .top import Top

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..data.hashing import replacing, write_atomically
 from ..errors import MachineError
+from ..files import replacing, write_atomically
 
 VERSION = "1"
 """To be raised when the same model and data give other factors or scores than before."""

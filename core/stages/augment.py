@@ -11,9 +11,9 @@ from typing import Any
 from ..data.augmentation.augmented import Count, NewText, augment
 from ..data.augmentation.augmenter import Around, Augmenter, plugin
 from ..data.augmentation.word_edits import WordEditor
-from ..data.hashing import write_atomically
 from ..data.sources import SourceError, read_table
 from ..errors import MachineError, Stopped, ValueInRecipeError
+from ..files import write_atomically
 from ..home import Home
 from ..recipe.schema import AnyAugmenter, AugmentStage, BackTranslation, WordEdits
 from ..text import printable

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data.hashing import write_atomically
 from ..data.sources import SourceError, read_documents
 from ..decoding.as_json import generation_as_dict
 from ..decoding.generate import Progress, generate
 from ..decoding.loading import load
 from ..decoding.records import Generation, Hypothesis
 from ..errors import MachineError, Stopped
+from ..files import write_atomically
 from ..home import Home
 from ..recipe.schema import GenerateStage
 from ..text import json_text, printable, shorten

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..data.crops import Crops
-from ..data.hashing import replacing
 from ..errors import MachineError, ValueInRecipeError
+from ..files import replacing
 from ..home import Home
 from ..influence import SIGN, Answer, ScoreSettings, Side
 from ..influence_report import FILE, Found, Report, write_report
@@ -109,7 +109,7 @@ def _see_that_rows_are_few(studied: Studied) -> None:
     if isinstance(train, CausalLM) and isinstance(train.rows, Crops):
         raise ValueInRecipeError(
             KEY,
-            f"{studied.name} was trained on contexts drawn anywhere (packing 'crops'), too many to score each; ask about "
+            f"{studied.name} was trained on contexts drawn anywhere (packing 'crops'), too many to score; ask about "
             "one with packing 'blocks' or 'documents'",
         )
 

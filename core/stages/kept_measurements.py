@@ -8,10 +8,11 @@ import itertools
 import json
 from pathlib import Path
 
-from ..data.hashing import hash_of_texts, write_atomically
+from ..data.hashing import hash_of_texts
 from ..errors import MachineError
 from ..evaluation.examples import Examples
 from ..evaluation.measure import Measured
+from ..files import write_atomically
 from ..recipe.schema import EvaluateStage
 
 _VERSION = 1

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from ..data.hashing import write_atomically
 from ..data.sources import SourceError, read_documents
 from ..errors import MachineError, Stopped
 from ..evaluation.tasks.registry import make_task
 from ..evaluation.tasks.task import Prediction, Settings
+from ..files import write_atomically
 from ..home import Home
 from ..recipe.schema import PredictStage
 from ..text import shorten

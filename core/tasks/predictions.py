@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.hashing import write_atomically
 from ..errors import MachineError
+from ..files import write_atomically
 
 
 def write_predictions(file: Path, header: Sequence[str], answers: Sequence[Sequence[str]]) -> None:

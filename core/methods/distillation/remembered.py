@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...data.hashing import replacing, write_atomically
 from ...errors import ValueInRecipeError
+from ...files import replacing, write_atomically
 from ...training.loop import autocast
 from ...training.objective import Batch, Objective
 from ...training.objectives.causal import CausalLM

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ...data.hashing import replacing
 from ...errors import MachineError
+from ...files import replacing
 
 Column = Any
 """pyarrow's types are not typed."""

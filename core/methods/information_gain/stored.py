@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ...data.hashing import replacing, write_atomically
 from ...errors import MachineError
+from ...files import replacing, write_atomically
 from .learners import Shape
 from .learning import Learned
 
