@@ -96,6 +96,8 @@ def _begin(stage: InfluenceStage, context: StageContext, home: Home) -> _Asking:
     _see_that_rows_are_few(studied)
     queries, spans = read_queries(stage, studied)
     asker = Asker(stage, studied, context)
+    if team.size > 1:
+        asker.note(f"{team.size} processes share the work; the profile is that of the first")
     settings = asker.score_settings()
     if settings.tokens != "none" and not tokens_of(studied.material.train, 0):
         settings = replace(settings, tokens="none")

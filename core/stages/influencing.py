@@ -27,6 +27,7 @@ from ..influence.query_losses import query_losses
 from ..influence.storage import folder_for, load_tensors, save_tensors
 from ..recipe.schema import AnyInfluence
 from ..recipe.schema.influence import Numbers
+from ..training.distribution import ALONE
 from .context import StageContext
 from .studied import KEY, Studied
 
@@ -158,15 +159,17 @@ class Asker:
         return np.concatenate([load_tensors(file)["scores"].numpy() for file in files.values()])
 
     def _watch(self, strategy: Strategy, numbers: Numbers) -> Watch:
+        team = self._context.team or ALONE
         doing = strategy + (f" in {numbers}" if numbers != "float32" else "")
 
         def look(phase: str, done: int, total: int) -> None:
             if self._context.stop_wanted():
                 self._context.tell("stopped as asked; the parts that are whole are kept", kind="stopped")
                 raise Stopped
-            self._context.recorder.progress(self._context.stage_id, done, total, f"{doing}: {phase}")
+            if team.leads:
+                self._context.recorder.progress(self._context.stage_id, done, total, f"{doing}: {phase}")
 
-        return Watch(self.note, look, self.profile, self._context.team or Watch().team)
+        return Watch(self.note, look, self.profile, team)
 
 
 @contextmanager
