@@ -1,26 +1,25 @@
-"""A process that trains beside a run's worker, as one of its crew.
+"""A process that trains, or looks for influence, beside a run's worker, as one of its crew.
 
 It does its share of each step and tells nothing: it has no lock, no recorder and no log of its own. It ends when the
 worker closes its standard input, or dies, which closes it too. If something goes wrong here, one line of JSON on
 standard output says what; whatever else is printed goes to the run's log.
 """
 
-import json
 import os
 import shutil
 import sys
 import threading
-import traceback
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, cast
 
-from .errors import ExitCode, LmwbError, Stopped
+from .children import work_as_child
+from .errors import Stopped
 from .history.queries import History
 from .home import Home
 from .recipe import thaw
-from .recipe.schema import TRAIN_STAGES, Recipe
+from .recipe.schema import TRAIN_STAGES, InfluenceStage, Recipe
 from .references import resolved
 from .stages.context import StageContext
 
@@ -32,24 +31,10 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Train along: HOME UID NUMBER SIZE MEETING DEVICE; returns the exit code."""
+    """Work along: HOME UID NUMBER SIZE MEETING DEVICE; returns the exit code."""
     root, uid, number, size, meeting, device = arguments
-    report = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print belongs to the log
     threading.Thread(target=_end_with_the_worker, args=(Path(meeting).parent,), daemon=True).start()
-    try:
-        _work(Home(Path(root)), uid, int(number), int(size), meeting, device)
-    except LmwbError as error:
-        return _report(report, str(error), error.exit_code)
-    except Exception as error:
-        traceback.print_exc()
-        return _report(report, f"{type(error).__name__}: {error}", ExitCode.BUG)
-    return ExitCode.OK
-
-
-def _report(file: TextIO, error: str, code: ExitCode) -> int:
-    print(json.dumps({"error": error, "code": int(code)}), file=file, flush=True)
-    return code
+    return work_as_child(lambda _: _work(Home(Path(root)), uid, int(number), int(size), meeting, device))
 
 
 def _end_with_the_worker(folder: Path) -> None:
@@ -63,7 +48,7 @@ def _work(home: Home, uid: str, number: int, size: int, meeting: str, first: str
     import torch
 
     from .models.loading import quiet
-    from .stages import train
+    from .stages import influence, train
     from .training.distribution import Team, device_of, share_cores, store_in
 
     quiet()
@@ -75,9 +60,13 @@ def _work(home: Home, uid: str, number: int, size: int, meeting: str, first: str
         recipe = thaw(history.recipe(run.id))
     while True:
         stage = resolved(recipe, team.announced(None), run.folder, home)
-        assert isinstance(stage, TRAIN_STAGES)
+        context = _context(recipe, stage.name, run.folder, home, device, team)
         with suppress(Stopped):
-            train.follow(stage, _context(recipe, stage.name, run.folder, home, device, team))
+            if isinstance(stage, InfluenceStage):
+                influence.follow(stage, context, home)
+            else:
+                assert isinstance(stage, TRAIN_STAGES)
+                train.follow(stage, context)
 
 
 def _context(

@@ -4,10 +4,7 @@ The worker is the first of the team. The others are told over a pipe that they l
 another one why they ended. A process of the team that dies ends the run.
 """
 
-import json
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -15,11 +12,11 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .errors import ExitCode, LmwbError, Stopped
+from .children import ProcessEnded, start_child, why_ended
+from .errors import LmwbError, Stopped
 from .home import Home
-from .supervisor import STOP_SIGNALS
 
 if TYPE_CHECKING:
     import torch
@@ -33,15 +30,6 @@ _HEAR_SECONDS = 3.0
 """How long the end of another process may take to be seen, when a sum with it has failed."""
 _FAREWELL_SECONDS = 5.0
 """How long processes may take to end after the worker's word that all is done."""
-
-
-class ProcessEnded(LmwbError):
-    """A process beside the worker has ended before its time; `signal` is what killed it, if it was killed."""
-
-    def __init__(self, message: str, code: int, signal: int | None = None):
-        super().__init__(message)
-        self.exit_code = ExitCode(code) if code in set(ExitCode) else ExitCode.BUG
-        self.signal = signal
 
 
 @dataclass
@@ -135,18 +123,7 @@ class Crew:
 
     def _start(self, number: int, meeting: Path) -> _Member:
         arguments = (str(self._home.root), self._uid, str(number), str(self._size), str(meeting), str(self._device))
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they are for the worker to heed
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "lmwb.core.companion", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-            )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return _Member(number, process)
+        return _Member(number, start_child("lmwb.core.companion", *arguments))
 
     # -- watching ---------------------------------------------------------------------------------
 
@@ -158,22 +135,8 @@ class Crew:
         if not self._at_work.is_set() and code == 0:
             return
         if self._ended is None:
-            self._ended = _why(f"process {member.number + 1} of {self._size}", report, code)
+            self._ended = why_ended(f"process {member.number + 1} of {self._size}", report, code)
         self._noticed.set()
         time.sleep(_GRACE_SECONDS)
         if self._at_work.is_set():
             self._give_up(self._ended)
-
-
-def _why(name: str, report: str, code: int) -> ProcessEnded:
-    """What to say of a process that has ended."""
-    if code < 0:
-        known = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        cause = f"{name} was killed by {known}"
-        if -code == signal.SIGKILL:
-            cause += " (by hand, or the machine ran out of memory)"
-        return ProcessEnded(cause, ExitCode.RUN_DIED, -code)
-    with suppress(ValueError, KeyError, IndexError):
-        told: dict[str, Any] = json.loads(report.strip().splitlines()[-1])
-        return ProcessEnded(f"{name}: {told['error']}", int(told["code"]))
-    return ProcessEnded(f"{name} ended with exit code {code}", ExitCode.RUN_DIED)

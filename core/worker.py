@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .crew import Crew, ProcessEnded
+from .children import ProcessEnded
+from .crew import Crew
 from .errors import ExitCode, LmwbError, Stopped, TrainingError, ValueInRecipeError
 from .history.database import open_database
 from .history.ledger import Outcome, begin_stage, describe_environment, end_attempt, end_stage
@@ -25,15 +26,19 @@ from .history.tensorboard import EventFiles, check_installed
 from .home import Home
 from .recipe import Recipe, origins, thaw
 from .recipe.schema import (
+    STUDIES,
     TRAIN_STAGES,
     AugmentStage,
     CompareStage,
+    CounterfactualStage,
+    DatamodelStage,
     EvaluateStage,
     GainStage,
     GenerateStage,
     InfluenceStage,
     PredictStage,
     Stage,
+    Study,
 )
 from .references import resolved
 from .runs import comparisons
@@ -223,6 +228,8 @@ class _Attempt:
             from .stages import evaluate
 
             return evaluate.run(stage, context, self._home)
+        if isinstance(stage, STUDIES):
+            return self._study(stage, context)
         assert self._crew is not None
         if isinstance(stage, InfluenceStage):
             from .stages import influence
@@ -234,6 +241,20 @@ class _Attempt:
 
         with self._crew.at_work(position) as team:
             return train.run(stage, replace(context, team=team))
+
+    def _study(self, stage: Study, context: StageContext) -> dict[str, Any]:
+        """Test whether influence's scores are true; returns the results."""
+        if isinstance(stage, DatamodelStage):
+            from .stages import datamodel
+
+            return datamodel.run(stage, context, self._home)
+        if isinstance(stage, CounterfactualStage):
+            from .stages import counterfactual
+
+            return counterfactual.run(stage, context, self._home)
+        from .stages import half_precision
+
+        return half_precision.run(stage, context, self._home)
 
     def _give_up(self, error: ProcessEnded) -> None:
         """End this process, which waits in vain for another one of the team; from another thread."""

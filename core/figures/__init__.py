@@ -12,13 +12,24 @@ from ..comparison import Comparison
 from ..history.queries import History
 from .bars import metric_bars, parameters
 from .curves import curves, learning_rates
+from .influence import draw_counterfactual, draw_datamodel, draw_half_precision
 from .probabilities import draw_probabilities
 from .progress import progress
 from .sparsity import kept_weights
 from .spectrum import spectrum
 from .style import FORMATS, Picture, styled
 
-__all__ = ["FORMATS", "KINDS", "Picture", "draw", "draw_all", "draw_probabilities"]
+__all__ = [
+    "FORMATS",
+    "KINDS",
+    "Picture",
+    "draw",
+    "draw_all",
+    "draw_counterfactual",
+    "draw_datamodel",
+    "draw_half_precision",
+    "draw_probabilities",
+]
 
 KINDS: Mapping[str, Callable[[History, Comparison], Figure | None]] = {
     "curves": curves,

@@ -35,6 +35,7 @@ from .gain import GainStage, InformationGain
 from .generating import GenerateStage, PromptData
 from .influence import (
     INFLUENCE_STAGES,
+    STUDIES,
     AnyInfluence,
     CounterfactualStage,
     DatamodelStage,
@@ -42,6 +43,8 @@ from .influence import (
     InfluenceStage,
     Query,
     QueryRows,
+    Study,
+    Variant,
 )
 from .method import Adapters, AnyMethod, Layers, LinearProbe, Lora
 from .model import AnyModel, BagModel, ConvNetModel, EncoderModel, PretrainedModel, ScratchModel, StartingModel
@@ -79,6 +82,7 @@ __all__ = [
     "INFLUENCE_STAGES",
     "MADE_BY",
     "STAGES",
+    "STUDIES",
     "TRAIN_STAGES",
     "Adapters",
     "AnyAugmenter",
@@ -141,12 +145,13 @@ __all__ = [
     "QueryRows",
     "Recipe",
     "RegressionStage",
-    "Rule",
     "Rewriting",
+    "Rule",
     "Sample",
     "ScratchModel",
     "Stage",
     "StartingModel",
+    "Study",
     "Table",
     "TaskName",
     "Temperature",
@@ -157,6 +162,7 @@ __all__ = [
     "Train",
     "TrainStage",
     "UnigramTokenizer",
+    "Variant",
     "WordEdits",
     "WordPieceTokenizer",
     "WordsTokenizer",

@@ -12,6 +12,7 @@ from .base import Fraction, NotEmpty, Positive, StageName, Table, rule_broken
 
 Strategy = Literal["identity", "diagonal", "kfac", "ekfac"]
 Numbers = Literal["float32", "bfloat16"]
+Baseline = Literal["tf-idf", "embeddings"]
 _Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -191,7 +192,7 @@ class _Retraining(_Asking):
     """Each set of rows is trained on once with each of these seeds."""
     jobs: Positive = 1
     """Trainings at the same time, each with its share of the cores, or with one of the GPUs."""
-    baselines: list[Literal["tf-idf", "embeddings"]] = ["tf-idf"]
+    baselines: list[Baseline] = ["tf-idf"]
     """Scores without gradients to compare with: how alike rows are in their tokens, or in the means of the model's own
     embeddings of them."""
     figures: list[Literal["svg", "png", "pdf", "jpg"]] = ["svg", "png"]
@@ -213,6 +214,9 @@ class CounterfactualStage(_Retraining):
     kind: Literal["counterfactual"] = "counterfactual"
     name: StageName = "counterfactual"
     """Names the stage's folder."""
+    baselines: list[Baseline] = []
+    """Scores without gradients to compare with: how alike rows are in their tokens, or in the means of the model's own
+    embeddings of them."""
     shares: Annotated[list[Fraction], Field(min_length=1)] = [0.05, 0.1, 0.2]
     """Shares of the training rows that are left out. Rows are ranked by the sum of their scores over the queries."""
 
@@ -248,4 +252,6 @@ class DatamodelStage(_Retraining):
 
 
 AnyInfluence = InfluenceStage | HalfPrecisionStage | CounterfactualStage | DatamodelStage
-INFLUENCE_STAGES = (InfluenceStage, HalfPrecisionStage, CounterfactualStage, DatamodelStage)
+Study = HalfPrecisionStage | CounterfactualStage | DatamodelStage
+STUDIES = (HalfPrecisionStage, CounterfactualStage, DatamodelStage)
+INFLUENCE_STAGES = (InfluenceStage, *STUDIES)
