@@ -16,7 +16,7 @@ from .errors import LmwbError, ValueInRecipeError
 from .history.tensorboard import check_installed
 from .home import Home
 from .recipe import origins, thaw
-from .recipe.schema import TRAIN_STAGES, EvaluateStage, Recipe
+from .recipe.schema import INFLUENCE_STAGES, TRAIN_STAGES, EvaluateStage, Recipe
 from .references import builds_on, resolved
 from .text import shorten
 
@@ -57,7 +57,7 @@ def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[st
     stages: list[dict[str, Any]] = []
     for position, stage in enumerate(recipe.stage):
         try:
-            notes = _examples_of(stage) if isinstance(stage, EvaluateStage) else []
+            notes = _notes_of(recipe, position, Home(home))
         except ValueInRecipeError as error:
             raise origins.blame(written, position, error) from None
         if not isinstance(stage, TRAIN_STAGES):
@@ -71,6 +71,16 @@ def preview(recipe: Recipe, written: dict[str, str], home: Path) -> list[dict[st
         except ValueInRecipeError as error:
             raise origins.blame(written, position, error) from None
     return stages
+
+
+def _notes_of(recipe: Recipe, position: int, home: Home) -> list[str]:
+    """What a stage that does not train would do, where there is something to tell."""
+    stage = recipe.stage[position]
+    if isinstance(stage, INFLUENCE_STAGES):
+        from .stages.foreseeing import foresee
+
+        return foresee(recipe, position, home)
+    return _examples_of(stage) if isinstance(stage, EvaluateStage) else []
 
 
 def _examples_of(stage: EvaluateStage) -> list[str]:

@@ -12,20 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..data.crops import Crops
-from ..errors import MachineError, ValueInRecipeError
+from ..errors import MachineError
 from ..files import replacing
 from ..home import Home
 from ..influence import SIGN, Answer, ScoreSettings, Side
 from ..influence_report import FILE, Found, Report, write_report
 from ..recipe.schema import InfluenceStage
 from ..training.distribution import ALONE
-from ..training.objectives.causal import CausalLM
 from .asked import Spans, read_queries
 from .context import StageContext
 from .influence_reporting import Findings, make_report, tokens_of
 from .influencing import Asker
-from .studied import KEY, Studied, read_training
+from .studied import Studied, read_training
 
 _TOLD = 5
 """Rows that a line of the log names."""
@@ -93,7 +91,6 @@ def _begin(stage: InfluenceStage, context: StageContext, home: Home) -> _Asking:
     with team.first_first():
         studied = read_training(stage.of, home, context.cache, context.tell)
     team.agree("training rows", studied.material.train.fingerprint)
-    _see_that_rows_are_few(studied)
     queries, spans = read_queries(stage, studied)
     asker = Asker(stage, studied, context)
     if team.size > 1:
@@ -103,17 +100,6 @@ def _begin(stage: InfluenceStage, context: StageContext, home: Home) -> _Asking:
         settings = replace(settings, tokens="none")
         asker.note("scores of tokens are left out: a training row is no single text")
     return _Asking(stage, studied, queries, spans, asker, settings)
-
-
-def _see_that_rows_are_few(studied: Studied) -> None:
-    """Drawn contexts begin at every token: as many rows as there are tokens."""
-    train = studied.material.train
-    if isinstance(train, CausalLM) and isinstance(train.rows, Crops):
-        raise ValueInRecipeError(
-            KEY,
-            f"{studied.name} was trained on contexts drawn anywhere (packing 'crops'), too many to score; ask about "
-            "one with packing 'blocks' or 'documents'",
-        )
 
 
 def _ask(asking: _Asking) -> tuple[dict[str, Answer], dict[str, NDArray[np.float64]]]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ def make_report(studied: Studied, found: Findings, top: int) -> Report:
         batches, shown = {}, rows
     texts = {row: _text(studied, train, row, seen.get(row, ())) for row in sorted(shown)}
     asked = tuple(
-        _query(studied, found.queries.objective, row, found.spans.get(row), loss)
+        replace(query_text(studied, found.queries.objective, row, found.spans.get(row)), loss=_finite(loss))
         for row, loss in zip(found.queries.rows, found.losses, strict=True)
     )
     tokenizer = studied.material.tokenizer
@@ -151,10 +151,14 @@ def _batches(studied: Studied, steps: Iterable[int]) -> dict[int, tuple[int, ...
 # -- texts ------------------------------------------------------------------------------------------
 
 
-def _query(studied: Studied, objective: Objective, row: int, span: tuple[int, int] | None, loss: float) -> ReportedText:
+def query_text(studied: Studied, objective: Objective, row: int, span: tuple[int, int] | None) -> ReportedText:
+    """A query as people read it, and which of its tokens are asked about; its loss is left open."""
     text = _text(studied, underlying(objective), row)
-    first, end = span or (text.first, text.end)
-    return ReportedText(text.ids, text.words, first, end, (), loss if math.isfinite(loss) else None)
+    return text if span is None else replace(text, first=span[0], end=span[1])
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
 
 
 def _text(studied: Studied, objective: Objective, row: int, seen: Sequence[tuple[int, int]] = ()) -> ReportedText:

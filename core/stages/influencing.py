@@ -29,7 +29,7 @@ from ..recipe.schema import AnyInfluence
 from ..recipe.schema.influence import Numbers
 from ..training.distribution import ALONE
 from .context import StageContext
-from .studied import KEY, Studied
+from .studied import KEY, Studied, see_that_rows_are_few
 
 FACTORS, SCORES = "influence", "scores"
 """The folders of factors in the cache, and of scores in the stage's own."""
@@ -45,7 +45,12 @@ class Asker:
     """
 
     def __init__(self, stage: AnyInfluence, studied: Studied, context: StageContext):
-        """Nothing is loaded yet."""
+        """Nothing is loaded yet.
+
+        Raises:
+            ValueInRecipeError: the training's rows are too many to score.
+        """
+        see_that_rows_are_few(studied)
         self._stage, self._studied, self._context = stage, studied, context
         self.profile = Profile(context.device)
         self.notes: list[str] = []
@@ -113,11 +118,7 @@ class Asker:
 
     def score_settings(self) -> ScoreSettings:
         """As the recipe says."""
-        asked = self._stage.scores
-        return ScoreSettings(
-            asked.damping, int(asked.memory * _GIB), asked.rank, asked.numbers, asked.top, asked.keep_all, asked.tokens,
-            asked.aggregated, asked.part,
-        )  # fmt: skip
+        return scores_of(self._stage)
 
     @property
     def _cache(self) -> Path:
@@ -170,6 +171,15 @@ class Asker:
                 self._context.recorder.progress(self._context.stage_id, done, total, f"{doing}: {phase}")
 
         return Watch(self.note, look, self.profile, team)
+
+
+def scores_of(stage: AnyInfluence) -> ScoreSettings:
+    """How rows are scored, as a stage says."""
+    asked = stage.scores
+    return ScoreSettings(
+        asked.damping, int(asked.memory * _GIB), asked.rank, asked.numbers, asked.top, asked.keep_all, asked.tokens,
+        asked.aggregated, asked.part,
+    )  # fmt: skip
 
 
 @contextmanager

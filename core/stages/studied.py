@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
+from ..data.crops import Crops
 from ..errors import LmwbError, UsageError, ValueInRecipeError
 from ..history.queries import History, Run
 from ..home import Home
@@ -19,6 +20,7 @@ from ..references import resolved
 from ..tasks.registry import task_of
 from ..tasks.task import Material, Surroundings, Task, Tell
 from ..training import checkpoints
+from ..training.objectives.causal import CausalLM
 from ..training.plan import Plan
 
 if TYPE_CHECKING:
@@ -164,3 +166,18 @@ def _see_unchanged(of: str, folder: Path, material: Material) -> None:
     known = checkpoints.facts_of(newest).get("rows")
     if known is not None and known != material.train.fingerprint:
         raise ValueInRecipeError(KEY, f"the data of {quoted(of)} have changed since it was trained; restore them")
+
+
+def see_that_rows_are_few(studied: Studied) -> None:
+    """Drawn contexts begin at every token: as many rows as there are tokens.
+
+    Raises:
+        ValueInRecipeError: the training drew its rows so.
+    """
+    train = studied.material.train
+    if isinstance(train, CausalLM) and isinstance(train.rows, Crops):
+        raise ValueInRecipeError(
+            KEY,
+            f"{studied.name} was trained on contexts drawn anywhere (packing 'crops'), too many to score; ask about "
+            "one with packing 'blocks' or 'documents'",
+        )
