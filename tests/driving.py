@@ -34,7 +34,8 @@ async def settle(pilot: Pilot[None]) -> None:
             await asyncio.sleep(0.005)
 
 
-BRIEF = ("find recipes", "start a run", "resume", "stop", "compare", "write pictures", "load a model", "speak")
+BRIEF = ("find recipes", "start a run", "resume", "stop", "compare", "write pictures", "load a model", "speak",
+         "ask where from", "read an answer", "show a step")  # fmt: skip
 """Workers that end by themselves, unless they wait for an answer."""
 
 

@@ -62,9 +62,10 @@ def make_report(of: str, hostile: str = "", queries: int = 2, strategies: Sequen
         first, place = 7 + 3 * number, row % 16
         others = [int(each) for each in np.random.default_rng(first).permutation(ROWS)[:16]]
         batches[first] = (*others[:place], row, *others[place + 1 :])
-        rows[row] = _row(text(row), tuple((first + 190 * epoch, place) for epoch in range(1 + row % 4)), row)
+        seen = tuple((first + 190 * epoch, place) for epoch in range(1 + row % 4))
+        rows[row] = _row(text(row), seen, row, hostile)
     for other in {each for batch in batches.values() for each in batch}:
-        rows.setdefault(other, _row(text(other), (), other))
+        rows.setdefault(other, _row(text(other), (), other, hostile))
     asked = tuple(
         ReportedText(tuple(text(q)[:12]), " ".join(WORDS[q].split()[:12]), 5, 8, loss=4.2 + q) for q in range(queries)
     )
@@ -80,9 +81,9 @@ def make_report(of: str, hostile: str = "", queries: int = 2, strategies: Sequen
     )  # fmt: skip
 
 
-def _row(ids: list[int], seen: tuple[tuple[int, int], ...], number: int) -> ReportedText:
-    words = " ".join(WORDS[number % len(WORDS)].split() * (1 + number % 3))
-    return ReportedText(tuple(ids), words, seen=seen)
+def _row(ids: list[int], seen: tuple[tuple[int, int], ...], number: int, hostile: str) -> ReportedText:
+    words = hostile.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return ReportedText(tuple(ids), f"{words} {WORDS[number % len(WORDS)]}".strip(), seen=seen)
 
 
 def add_answer(

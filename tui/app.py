@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")  # read when textual is imported
 
+from textual import work
 from textual.app import App
 from textual.events import Key
 from textual.timer import Timer
@@ -147,8 +148,10 @@ class LmwbApp(App[None], inherit_bindings=False):
         """Ask the history at once what is new."""
         self.ask(self._request, at_once=True)
 
+    @work(name="show a step")
     async def show_step(self, run: Run, stage: str, step: int) -> None:
-        """Leave all screens but the runs, and go to a step in the curves of one."""
+        """Leave all screens but the runs, and go to a step in the curves of one. Beside the screens, which wait for
+        their own work before they go."""
         while len(self.screen_stack) > 1:
             await self.pop_screen()
         home = self.screen

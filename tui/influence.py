@@ -210,14 +210,14 @@ class Pace:
     """How much longer a phase of a run will take, by how it went on while one was looking."""
 
     def __init__(self) -> None:
-        self._phase = ""
+        self._part: tuple[str, int | None] = "", None
         self._from: tuple[float, int] = 0.0, 0
 
     def seconds_left(self, run: Run, now: float | None = None) -> float | None:
-        """Time to the end of the present phase; None if it cannot be told yet."""
+        """Time to the end of the present part of a phase; None if it cannot be told yet."""
         now = time.monotonic() if now is None else now
-        if run.phase != self._phase or run.step < self._from[1]:
-            self._phase, self._from = run.phase, (now, run.step)
+        if (run.phase, run.total) != self._part or run.step < self._from[1]:
+            self._part, self._from = (run.phase, run.total), (now, run.step)
         seconds, done = now - self._from[0], run.step - self._from[1]
         if run.state != "running" or run.total is None or not done or not seconds:
             return None

@@ -18,7 +18,8 @@ from ..actions import bindings_of
 from ..influence import Answered, Look, read_answer
 from ..quirks import send_spans_only
 from ..widgets.bars import KeysBar
-from ..widgets.influence_lists import BatchPane, ProfilePane, RowsPane
+from ..widgets.influence_batch import BatchPane
+from ..widgets.influence_lists import ProfilePane, RowsPane
 from ..widgets.influence_texts import AskedPane, RowPane
 from ..widgets.influence_work import InfluenceBar, WorkPane
 from ..widgets.pane import Pane
@@ -103,8 +104,7 @@ class InfluenceScreen(BoardScreen[None], inherit_bindings=False):
         """The time before."""
         self._change(lambda look: look.to_time(-1))
 
-    @work(name="show a step")
-    async def action_see_run(self) -> None:
+    def action_see_run(self) -> None:
         """Back to the runs, to the step in the curves of the run that was asked."""
         seen, asked = self._look and self._look.seen, self._answered.asked_run
         if self._look is None or seen is None:
@@ -112,7 +112,7 @@ class InfluenceScreen(BoardScreen[None], inherit_bindings=False):
         elif asked is None:
             self.app.say("The run that was asked is no longer there.")
         else:
-            await self.app.show_step(asked, self._look.report.of.partition("/")[2], seen[0])
+            self.app.show_step(asked, self._look.report.of.partition("/")[2], seen[0])
 
     @on(RowsPane.Walked)
     def _walk_rows(self, message: RowsPane.Walked) -> None:

@@ -83,8 +83,8 @@ class WorkPane(Pane):
             style = palette.warning if run.state == "stopped" else palette.bad
             lines += wrapped(printable(self._trouble), width, style)
             if run.state in ("failed", "died"):
-                told = f"What it printed stands in {run.folder / 'log.txt'}; r lets it go on where it was."
-                lines += [[], *wrapped(printable(told), width, palette.dim)]
+                told = "What it printed stands among the runs, under Log; r lets it go on where it was."
+                lines += [[], *wrapped(told, width, palette.dim)]
         else:
             lines += wrapped("reading the answer …", width, palette.dim)
         return [[Segment("  "), *line] for line in lines[: size.height]]
@@ -103,5 +103,5 @@ class WorkPane(Pane):
                 Segment(f"  {run.step:,} of {run.total:,}", palette.text),
             ])  # fmt: skip
         if self._left is not None:
-            lines.append([Segment(f"{words.duration(self._left)} left of this phase", palette.dim)])
+            lines.append([Segment(f"{words.duration(self._left)} left of this part", palette.dim)])
         return lines
