@@ -12,6 +12,7 @@ from typing import Any
 
 from .lines import is_list, is_table
 from .problems import quoted
+from .smoke_influence import small_questions
 from .stand_ins import STAND_IN_TEXTS, write_stand_in
 
 _ROWS = 96
@@ -90,6 +91,8 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
             _small_prediction(stage, names, folder, base, reachable, notes.append)
         elif stage.get("kind") == "augment":
             _small_augmentation(stage, folder, base, reachable, notes.append)
+        elif stage.get("kind") in ("influence", "half-precision", "counterfactual", "datamodel"):
+            small_questions(stage, notes.append)
         names.append(stage.get("name"))
     _few_members(document, notes.append)
     return notes
