@@ -135,12 +135,14 @@ class HomeScreen(HomePanes, inherit_bindings=False):
         return opening.model, opening.note
 
     def action_where_from(self) -> None:
-        """Look at the selected run's answer if it is one, else ask about its sample."""
+        """Ask about the sample, if that is what one looks at; else look at the selected run's answer, if it has one."""
         from ..influence import stage_of
         from .influence import InfluenceScreen
 
         run, detail = self.runs.selected, self.app.seen.detail
-        if run is not None and detail is not None and detail.run.id == run.id and (stage := stage_of(detail)):
+        at_text = self.tokens.asked is not None and (self.tokens.has_mark or self.focused_pane is self.tokens)
+        known = detail if run is not None and detail is not None and detail.run.id == run.id else None
+        if run is not None and known is not None and not at_text and (stage := stage_of(known)):
             self.app.push_screen(InfluenceScreen(run, stage))
         else:
             super().action_where_from()

@@ -83,7 +83,7 @@ class WorkPane(Pane):
             style = palette.warning if run.state == "stopped" else palette.bad
             lines += wrapped(printable(self._trouble), width, style)
             if run.state in ("failed", "died"):
-                told = "What it printed stands among the runs, under Log; r lets it go on where it was."
+                told = "What it printed stands among the runs, under Log; r tries again from where it was."
                 lines += [[], *wrapped(told, width, palette.dim)]
         else:
             lines += wrapped("reading the answer …", width, palette.dim)

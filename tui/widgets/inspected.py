@@ -89,11 +89,13 @@ class InspectedTokens(Pane):
         self.redraw()
         return marked
 
-    def notes(self) -> Line:
-        """How much is marked, and what can be asked about it."""
+    def foot(self) -> Line:
+        """What the colours mean; with a mark, how much is marked, and what can be asked about it."""
+        if self._view.trace is None:
+            return []
         span = self._view.span
         if span is None:
-            return []
+            return rich_line(self._view.header())
         count = span[1] - span[0]
         told = f"{count} token{'' if count == 1 else 's'} marked"
         return [Segment(told, self.palette.accent), Segment(", w asks", self.palette.dim)]

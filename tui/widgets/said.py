@@ -13,7 +13,7 @@ from ...core.text import printable
 from ...core.tokens import TokenTrace
 from ..lab import Branch, Said, branched
 from .frame import Line, cut, wrapped
-from .inspected import InspectedTokens, rich_line
+from .inspected import InspectedTokens
 from .tokens import Meaning, TokenView
 
 _MOST_NOTES = 3
@@ -118,12 +118,8 @@ class SaidPane(InspectedTokens):
         return self.tokens_inside(size)
 
     def notes(self) -> Line:
-        """Who speaks, or how much is marked."""
-        return super().notes() or [Segment(printable(self._model), self.palette.dim)]
-
-    def foot(self) -> Line:
-        """What the colours mean."""
-        return rich_line(self._view.header()) if self._said is not None else []
+        """Who speaks."""
+        return [Segment(printable(self._model), self.palette.dim)]
 
     def above(self, width: int) -> Sequence[Line]:
         """Which text of how many, its sum, and what a reader must know."""

@@ -8,7 +8,7 @@ from textual.geometry import Size
 
 from ...core.text import printable
 from .frame import Line, cut, width_of
-from .inspected import InspectedTokens, rich_line
+from .inspected import InspectedTokens
 
 if TYPE_CHECKING:
     from ...core.history.queries import SampleEntry
@@ -65,10 +65,6 @@ class SamplesPane(InspectedTokens):
         if self._trouble:
             return [self._slider(width), [], [Segment(" " + printable(self._trouble), self.palette.bad)]]
         return self.tokens_inside(size)
-
-    def foot(self) -> Line:
-        """What the colours mean."""
-        return rich_line(self._view.header()) if self._sample is not None else []
 
     def above(self, width: int) -> Sequence[Line]:
         """The slider."""
