@@ -185,15 +185,22 @@ async def test_a_run_that_trains_and_answers_is_asked_from_its_text_and_shown_fr
         assert len(launched) == 1
 
 
-async def test_how_to_ask_can_be_changed(maker: HistoryMaker, launched: list[dict[str, Any]]) -> None:
+async def test_how_to_ask_can_be_changed_and_what_is_asked_stays(
+    maker: HistoryMaker, launched: list[dict[str, Any]]
+) -> None:
     async with running_app(maker.home) as pilot:
-        await press(pilot, "3", "W")
+        await press(pilot, "3", "f", "right")
+        trace, span = home_screen(pilot).tokens.asked or (None, ())
+        assert trace is not None
+        await press(pilot, "W")
+        tokens(pilot).show(make_trace("a text that came meanwhile", 0.5, 3))
         for character in 'scores.top=3 strategies=["identity", "kfac"]':
             await pilot.press("space" if character == " " else character)
         await press(pilot, "enter")
         assert answer(pilot)
     (stage,) = launched[0]["stage"]
     assert (stage["scores"]["top"], stage["strategies"]) == (3, ["identity", "kfac"])
+    assert (stage["query"][0]["ids"], stage["query"][0]["mark"]) == (trace.ids.tolist(), list(span))
 
 
 @pytest.mark.slow

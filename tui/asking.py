@@ -43,7 +43,7 @@ class Question:
 
     def table(self) -> dict[str, Any]:
         """The recipe."""
-        shown = printable(self.words.strip()) or "blank"
+        shown = printable(self.words.strip()) or printable(self.words).strip() or "blank"
         short = shown if len(shown) <= _NAME else shown[: _NAME - 1] + "…"
         checkpoints = {} if self.step is None else {"checkpoints": [self.step]}
         return {

@@ -1,28 +1,53 @@
 """Screens on which a text can be marked, and asked where it comes from."""
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from textual import on, work
 from textual.message import Message
 from textual.widgets import Input
 
 from ...core.errors import LmwbError
-from ...core.history.queries import Run
 from ..widgets.bars import KeysBar
 from ..widgets.entry import Entry
 from ..widgets.inspected import InspectedTokens
 from .panes import BoardScreen
 
+if TYPE_CHECKING:
+    from ...core.tokens import TokenTrace
+
 _ADVICE = 'changes, such as  scores.top=20  strategies=["ekfac", "identity"]  factors.share=0.25'
 
 
+class Asked(NamedTuple):
+    """What is asked about, as it was when somebody asked: a text may give way to another meanwhile.
+
+    Attributes:
+        text: all tokens.
+        span: the first of those that are asked about, and the one behind the last.
+        model: who said them, as the model service takes it.
+        note: what a person should know of the model.
+    """
+
+    text: "TokenTrace"
+    span: tuple[int, int]
+    model: str
+    note: str
+
+
 class QuestionEntry(Entry):
-    """A line for changes to the question; what is typed concerns nobody else on the screen."""
+    """A line for changes to a question; what is typed concerns nobody else on the screen."""
 
     class Done(Message):
         """The changes are as they shall be."""
 
-        def __init__(self, changes: str):
+        def __init__(self, asked: Asked, changes: str):
             super().__init__()
+            self.asked = asked
             self.changes = changes
+
+    def __init__(self, asked: Asked):
+        super().__init__(_ADVICE)
+        self._asked = asked
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Keep it."""
@@ -31,7 +56,7 @@ class QuestionEntry(Entry):
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Pass it on."""
         message.stop()
-        self.post_message(self.Done(message.value))
+        self.post_message(self.Done(self._asked, message.value))
 
 
 class AskingScreen(BoardScreen[None], inherit_bindings=False):
@@ -56,21 +81,21 @@ class AskingScreen(BoardScreen[None], inherit_bindings=False):
 
     def action_where_from(self) -> None:
         """Ask about what is marked, or about the token at the cursor."""
-        if self._may_ask():
-            self._ask_where_from("")
+        if (asked := self._asked()) is not None:
+            self._ask_where_from(asked, "")
 
     async def action_where_from_with(self) -> None:
         """Type how to ask, then ask."""
-        if self._may_ask() and not self.query(Entry):
+        if not self.query(Entry) and (asked := self._asked()) is not None:
             self.query_one(KeysBar).display = False
-            entry = QuestionEntry(_ADVICE)
+            entry = QuestionEntry(asked)
             await self.mount(entry)
             self.set_focus(entry)
 
     @on(QuestionEntry.Done)
-    async def _asked(self, message: QuestionEntry.Done) -> None:
+    async def _typed_question(self, message: QuestionEntry.Done) -> None:
         await self.end_question()
-        self._ask_where_from(message.changes)
+        self._ask_where_from(message.asked, message.changes)
 
     async def end_question(self) -> bool:
         """Back from typing changes to the question; whether somebody did."""
@@ -82,8 +107,8 @@ class AskingScreen(BoardScreen[None], inherit_bindings=False):
         self.set_focus(self.text_at_hand())
         return True
 
-    def _may_ask(self) -> bool:
-        """There is a text, and its reader meant to ask: a mark, or the focus on the tokens, says so."""
+    def _asked(self) -> Asked | None:
+        """What is asked about; None unless its reader meant to ask: a mark, or the focus on the tokens, says so."""
         pane = self.text_at_hand()
         if pane.asked is None:
             self.app.say("There is no text to ask about.")
@@ -91,24 +116,21 @@ class AskingScreen(BoardScreen[None], inherit_bindings=False):
             self.go_to(pane.title)
             self.app.say("Go to a token, or mark some: f begins and ends a span; then w asks where it comes from.")
         else:
-            return True
-        return False
+            return Asked(*pane.asked, *self.model_at_hand())
+        return None
 
     @work(exclusive=True, group="ask", name="ask where from")
-    async def _ask_where_from(self, changes: str) -> None:
+    async def _ask_where_from(self, asked: Asked, changes: str) -> None:
         """Start a run that answers, and look at it."""
         from ..deeds import ask_where_from
         from .influence import InfluenceScreen
 
-        asked = self.text_at_hand().asked
-        if asked is None:
-            return
-        model, note = self.model_at_hand()
+        home = self.app.home
         try:
-            run: Run = await self.app.in_thread(ask_where_from, self.app.home, model, *asked, changes)
+            run = await self.app.in_thread(ask_where_from, home, asked.model, asked.text, asked.span, changes)
         except LmwbError as error:
             self.app.say(str(error), error=True)
             return
-        if note:
-            self.app.say(note)
+        if asked.note:
+            self.app.say(asked.note)
         self.app.push_screen(InfluenceScreen(run))

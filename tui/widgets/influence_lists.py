@@ -142,7 +142,7 @@ class ProfilePane(Pane):
         report, width = self._look.report, size.width - 2
         lines: list[Line] = wrapped(f"asked: {printable(report.of)}", width, self.palette.text)
         lines += wrapped(printable(report.sign), width, self.palette.text, indent=2)
-        for note in report.notes:
+        for note in (each for each in report.notes if each != report.sign):
             lines += wrapped(printable(note), width, self.palette.dim, indent=2)
         if report.profile:
             figures = f"{'calls':>6} {'mean':>8} {'total':>8} {'share':>6} {'peak':>8}"

@@ -259,16 +259,17 @@ class TokenView(ScrollView, can_focus=True):
             self.refresh(Region(0, number - self.scroll_offset.y, self.size.width, 1))
 
     def _strip(self, line: Sequence[ink.Segment]) -> Strip:
-        marked = self._marked()
+        marked, plain = self._marked(), self.rich_style
 
         def style(segment: ink.Segment) -> Style:
-            if segment.cluster == self._cursor:
-                return ink.rich_style(segment.ink) + (_CURSOR + _IN_SPAN if segment.cluster in marked else _CURSOR)
-            return ink.rich_style(segment.ink) + _SPAN if segment.cluster in marked else ink.rich_style(segment.ink)
+            if segment.cluster in marked:  # all in one look, whatever their colours were
+                return plain + (_CURSOR + _IN_SPAN if segment.cluster == self._cursor else _SPAN)
+            own = ink.rich_style(segment.ink)
+            return own + _CURSOR if segment.cluster == self._cursor else own
 
         return Strip(Segment(segment.text, style(segment)) for segment in line)
 
 
 _CURSOR = Style(reverse=True, bold=True, dim=False)
-_SPAN = Style(reverse=True, dim=False)
+_SPAN = Style(reverse=True)
 _IN_SPAN = Style(underline=True)
