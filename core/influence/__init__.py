@@ -18,7 +18,7 @@ from .planner import Plan, plan_queries
 from .prepared import Prepared, prepare
 from .profile import Phase, Profile
 from .results import SIGN, Answer, Tokens
-from .scoring import row_scores, self_scores, token_scores, token_scores_of_pairs
+from .scoring import layer_of_whole_rows, row_scores, self_scores, token_scores, token_scores_of_pairs
 from .sides import Side
 from .top import Top
 from .watch import Watch
@@ -45,6 +45,7 @@ __all__ = [
     "answer",
     "answer_over",
     "fit_factors",
+    "layer_of_whole_rows",
     "plan_queries",
     "prepare",
     "queries_of_tokens",

@@ -124,6 +124,26 @@ def token_scores_of_pairs(
     return found
 
 
+def layer_of_whole_rows(subject: Subject, objective: Objective) -> str | None:
+    """The name of a layer that sees a row's tokens only together, so that their scores cannot be told apart; None if
+    there is none. It is found by the objective's longest row, which must have tokens."""
+    found: list[str] = []
+    width = 1
+
+    def begin(_rows: Sequence[int], batch: Batch) -> None:
+        nonlocal width
+        width = batch.inputs["input_ids"][0].numel()
+
+    def see(layer: Layer, _a: Tensor, g: Tensor, _real: Tensor | None) -> None:
+        if g.shape[1] % width:
+            found.append(layer.name)
+
+    longest = Side(objective, [int(objective.lengths.argmax())])
+    for _ in pass_over(subject, longest, see, Watch(), PHASE, begin=begin):
+        pass
+    return found[0] if found else None
+
+
 class _TokenSums:
     """Adds up a batch's scores of tokens, (queries, rows, tokens): of all queries, or of each row's own."""
 

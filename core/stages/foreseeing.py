@@ -16,9 +16,10 @@ from ..models.loading import outline
 from ..recipe.schema import TRAIN_STAGES, AnyInfluence, PretrainedModel, Recipe
 from ..references import builds_on, resolved
 from ..tasks.registry import task_of
-from ..tasks.task import Surroundings
+from ..tasks.task import LEARNED, Surroundings
 from .asked import Spans, read_queries
 from .influencing import scores_of
+from .row_texts import query_text
 from .studied import KEY, Studied, read_training, see_that_rows_are_few
 
 if TYPE_CHECKING:
@@ -91,9 +92,6 @@ def _layers(stage: AnyInfluence, studied: Studied, model: nn.Module, queries: in
 
 
 def _shown(studied: Studied, queries: Side, spans: Spans) -> list[str]:
-    from ..tasks.task import LEARNED
-    from .influence_reporting import query_text
-
     told: list[str] = []
     for number, row in enumerate(queries.rows[:_SHOWN], 1):
         text = query_text(studied, queries.objective, row, spans.get(row))

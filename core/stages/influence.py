@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..recipe.schema import InfluenceStage
 from ..training.distribution import ALONE
 from .asked import Spans, read_queries
 from .context import StageContext
-from .influence_reporting import Findings, make_report, tokens_of
+from .influence_reporting import Findings, make_report
 from .influencing import Asker
 from .studied import Studied, read_training
 
@@ -95,11 +95,7 @@ def _begin(stage: InfluenceStage, context: StageContext, home: Home) -> _Asking:
     asker = Asker(stage, studied, context)
     if team.size > 1:
         asker.note(f"{team.size} processes share the work; the profile is that of the first")
-    settings = asker.score_settings()
-    if settings.tokens != "none" and not tokens_of(studied.material.train, 0):
-        settings = replace(settings, tokens="none")
-        asker.note("scores of tokens are left out: a training row is no single text")
-    return _Asking(stage, studied, queries, spans, asker, settings)
+    return _Asking(stage, studied, queries, spans, asker, asker.settings(stage.numbers, stage.checkpoints))
 
 
 def _ask(asking: _Asking) -> tuple[dict[str, Answer], dict[str, NDArray[np.float64]]]:

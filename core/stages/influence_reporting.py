@@ -9,16 +9,11 @@ from numpy.typing import NDArray
 
 from ..data.tokenizer import token_pieces
 from ..influence import SIGN, Answer, Profile, Side
-from ..influence.labels import underlying
-from ..influence_report import Answers, Found, Report, ReportedText
+from ..influence_report import Answers, Found, Report
 from ..recipe.schema import InformationGain
 from ..training.objective import Objective
-from ..training.objectives.causal import CausalLM
-from ..training.objectives.choices import MultipleChoice
-from ..training.objectives.images import ImageClassification
-from ..training.objectives.labels import Classification, Regression
-from ..training.objectives.masked import MaskedLM
 from .asked import Spans
+from .row_texts import query_text, row_text
 from .studied import Studied
 
 _MOST_TOKENS = 1_000_000
@@ -69,9 +64,12 @@ def make_report(studied: Studied, found: Findings, top: int) -> Report:
     if _tokens(train, shown) > _tokens(train, rows) + _MOST_TOKENS:
         notes.append("the batches in which rows were seen are left out of the report, having too many tokens")
         batches, shown = {}, rows
-    texts = {row: _text(studied, train, row, seen.get(row, ())) for row in sorted(shown)}
+    texts = {row: row_text(studied, train, row, seen.get(row, ())) for row in sorted(shown)}
     asked = tuple(
-        replace(query_text(studied, found.queries.objective, row, found.spans.get(row)), loss=_finite(loss))
+        replace(
+            query_text(studied, found.queries.objective, row, found.spans.get(row)),
+            loss=loss if math.isfinite(loss) else None,
+        )
         for row, loss in zip(found.queries.rows, found.losses, strict=True)
     )
     tokenizer = studied.material.tokenizer
@@ -136,8 +134,9 @@ def _seen(studied: Studied, rows: Collection[int]) -> dict[int, list[tuple[int, 
     if not studied.trained or _why_unknown(studied):
         return {}
     found: dict[int, list[tuple[int, int]]] = {row: [] for row in sorted(rows)}
-    for step in range(1, studied.plan.total + 1):
-        for place, row in enumerate(row for some in studied.plan.micro_batches(step) for row in some):
+    plan = studied.plan
+    for step in range(1, plan.total + 1):
+        for place, row in enumerate(row for some in plan.micro_batches(step) for row in some):
             if row in found:
                 found[row].append((step, place))
     return found
@@ -145,57 +144,8 @@ def _seen(studied: Studied, rows: Collection[int]) -> dict[int, list[tuple[int, 
 
 def _batches(studied: Studied, steps: Iterable[int]) -> dict[int, tuple[int, ...]]:
     """By step, the rows of its batch in order."""
-    return {step: tuple(row for some in studied.plan.micro_batches(step) for row in some) for step in sorted(steps)}
-
-
-# -- texts ------------------------------------------------------------------------------------------
-
-
-def query_text(studied: Studied, objective: Objective, row: int, span: tuple[int, int] | None) -> ReportedText:
-    """A query as people read it, and which of its tokens are asked about; its loss is left open."""
-    text = _text(studied, underlying(objective), row)
-    return text if span is None else replace(text, first=span[0], end=span[1])
-
-
-def _finite(loss: float) -> float | None:
-    return loss if math.isfinite(loss) else None
-
-
-def _text(studied: Studied, objective: Objective, row: int, seen: Sequence[tuple[int, int]] = ()) -> ReportedText:
-    ids = tokens_of(objective, row)
-    told = f"{_words(studied, objective, row, ids)}{_label(studied, objective, row)}"
-    return ReportedText(tuple(ids), told, 0, len(ids), tuple(seen))
-
-
-def tokens_of(objective: Objective, row: int) -> list[int]:
-    """The tokens of a row; none of an image, nor of several texts side by side."""
-    match objective:
-        case CausalLM() | MaskedLM() | Classification() | Regression():
-            return [int(token) for token in objective.rows.tokens(row)]
-        case _:
-            return []
-
-
-def _words(studied: Studied, objective: Objective, row: int, ids: Sequence[int]) -> str:
-    """A row as a person reads it; of a question with several endings the right one."""
-    tokenizer = studied.material.tokenizer
-    if isinstance(objective, MultipleChoice):
-        questions = objective.questions
-        ids = [int(token) for token in questions.rows.tokens(row * questions.endings + int(questions.labels[row]))]
-    return f"row {row}" if tokenizer is None else str(tokenizer.decode(list(ids)))
-
-
-def _label(studied: Studied, objective: Objective, row: int) -> str:
-    """What is to be learned of a row, in words."""
-    match objective:
-        case Classification() | ImageClassification():
-            labels = objective.labels if isinstance(objective, Classification) else objective.images.labels
-            number = int(labels[row])
-            return f" → {studied.material.fields.get('id2label', {}).get(number, number)}"
-        case Regression():
-            return f" → {float(objective.labels[row]):g}"
-        case _:
-            return ""
+    plan = studied.plan
+    return {step: tuple(row for some in plan.micro_batches(step) for row in some) for step in sorted(steps)}
 
 
 def _tokens(objective: Objective, rows: Iterable[int]) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..influence import (
     Watch,
     answer_over,
     fit_factors,
+    layer_of_whole_rows,
     self_scores,
     study,
 )
@@ -27,8 +29,10 @@ from ..influence.query_losses import query_losses
 from ..influence.storage import folder_for, load_tensors, save_tensors
 from ..recipe.schema import AnyInfluence
 from ..recipe.schema.influence import Numbers
+from ..text import printable
 from ..training.distribution import ALONE
 from .context import StageContext
+from .row_texts import tokens_of
 from .studied import KEY, Studied, see_that_rows_are_few
 
 FACTORS, SCORES = "influence", "scores"
@@ -109,6 +113,25 @@ class Asker:
         with _blamed():
             found = [query_losses(self._studied.model(device, step), queries, device) for step in steps or [None]]
         return np.mean(found, axis=0).tolist()
+
+    def settings(self, numbers: Numbers, steps: list[int] | None = None) -> ScoreSettings:
+        """As the recipe says, but without scores of tokens where there are none to tell, which is noted.
+
+        Raises:
+            ValueInRecipeError: as `answer`.
+        """
+        asked, rows = self.score_settings(), self._studied.material.train
+        if asked.tokens == "none":
+            return asked
+        if not tokens_of(rows, 0):
+            self.note("scores of tokens are left out: a training row is no single text")
+            return replace(asked, tokens="none")
+        with _blamed():
+            layer = layer_of_whole_rows(self._subject(numbers, steps[0] if steps else None), rows)
+        if layer is None:
+            return asked
+        self.note(f"scores of tokens are left out: layer '{printable(layer)}' sees a row's tokens only together")
+        return replace(asked, tokens="none")
 
     def note(self, sentence: str) -> None:
         """Tell something, and keep it among the notes."""

@@ -163,8 +163,7 @@ def _see_unchanged(of: str, folder: Path, material: Material) -> None:
     newest = max((folder / "checkpoints").glob("step-*"), default=None, key=lambda each: each.name)
     if newest is None:
         return
-    known = checkpoints.facts_of(newest).get("rows")
-    if known is not None and known != material.train.fingerprint:
+    if checkpoints.facts_of(newest)["facts"]["rows"] != material.train.fingerprint:
         raise ValueInRecipeError(KEY, f"the data of {quoted(of)} have changed since it was trained; restore them")
 
 
