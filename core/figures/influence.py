@@ -30,8 +30,9 @@ def draw_datamodel(strategies: Mapping[str, Facts], ceiling: float | None) -> Pi
             axes.barh(place, value, xerr=reach, color=BLUE, alpha=0.75, height=0.62, capsize=3)
             note = f"{value:.3f}"
             axes.annotate(
-                note, (max(high, value, 0), place), (5, 0), textcoords="offset points", va="center", fontsize=8
-            )
+                note, (max(high, value, 0), place), (5, 0), textcoords="offset points", va="center", fontsize=8,
+                bbox={"color": "white", "pad": 0.5},
+            )  # fmt: skip
         if ceiling is not None:
             axes.axvline(ceiling, color=BLACK, linestyle=":", linewidth=1)
             axes.annotate(

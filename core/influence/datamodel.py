@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .correlation import Floats, spearman, weighted_spearman
+from .counterfactual import count_of
 
 _DRAWS = 1000
 _LEVEL = 0.95
@@ -64,7 +65,7 @@ class Ceiling:
 def draw_subsets(rows: int, share: float, count: int, seed: int) -> NDArray[np.bool_]:
     """(count, rows): which rows are in each subset, all of one size, drawn without putting back."""
     random = np.random.default_rng(seed)
-    size = min(rows - 1, max(1, round(share * rows)))
+    size = count_of(share, rows)
     masks = np.zeros((count, rows), bool)
     for mask in masks:
         mask[random.choice(rows, size, replace=False)] = True

@@ -13,14 +13,23 @@ from ..influence.tracking import find_layers
 from ..methods import adapt
 from ..models.adapted import is_adapted
 from ..models.loading import outline
-from ..recipe.schema import TRAIN_STAGES, AnyInfluence, PretrainedModel, Recipe
+from ..recipe.schema import (
+    TRAIN_STAGES,
+    AnyInfluence,
+    CounterfactualStage,
+    DatamodelStage,
+    InfluenceStage,
+    PretrainedModel,
+    Recipe,
+)
 from ..references import builds_on, resolved
 from ..tasks.registry import task_of
 from ..tasks.task import LEARNED, Surroundings
 from .asked import Spans, read_queries
+from .foreseeing_trainings import foresee_trainings
 from .influencing import scores_of
 from .row_texts import query_text
-from .studied import KEY, Studied, read_training, see_that_rows_are_few
+from .studied import KEY, Studied, read_given, read_training, see_that_rows_are_few
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,12 +48,18 @@ def foresee(recipe: Recipe, position: int, home: Home) -> list[str]:
     stage = cast("AnyInfluence", recipe.stage[position])
     earlier = [each.name for each in recipe.stage[:position]]
     notes: list[str] = []
-    if stage.of in earlier:
+    if isinstance(stage, InfluenceStage) and stage.training is not None:
+        asked = resolved(recipe, position, home.root, home)
+        assert isinstance(asked, InfluenceStage)
+        assert asked.training is not None
+        studied = read_given(asked.training, recipe.seed, home.cache, lambda _: None)
+    elif stage.of in earlier:
         place = earlier.index(stage.of)
         if builds_on(recipe, place):
             return [f"asks about {stage.of}, which is known once the stages before it have finished"]
         studied = _to_be_trained(recipe, place, home)
     else:
+        assert stage.of is not None
         studied = read_training(stage.of, home, home.cache, lambda _: None)
         for step in getattr(stage, "checkpoints", None) or []:
             studied.weights(step)
@@ -54,6 +69,8 @@ def foresee(recipe: Recipe, position: int, home: Home) -> list[str]:
     strategies = " and ".join(stage.strategies)
     notes.append(f"{count:,} queries, {len(studied.material.train):,} training rows of {studied.name}, by {strategies}")
     notes += _shown(studied, queries, spans)
+    if isinstance(stage, CounterfactualStage | DatamodelStage):
+        notes += foresee_trainings(stage, studied, home)
     return [*notes, *_layers(stage, studied, _model(studied), count)]
 
 
