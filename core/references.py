@@ -20,6 +20,7 @@ from .recipe.schema import (
     EvaluateStage,
     GainStage,
     GenerateStage,
+    InfluenceStage,
     InformationGain,
     PredictStage,
     PretrainedModel,
@@ -44,6 +45,8 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
         return stage.model_copy(update={"models": models})
     if isinstance(stage, CompareStage):
         return stage
+    if isinstance(stage, InfluenceStage) and stage.training is not None:
+        return stage.model_copy(update={"training": _with_model(stage.training, earlier, run_folder, home)})
     if isinstance(stage, INFLUENCE_STAGES):
         return stage.model_copy(update={"of": f"run:{run_folder.name}/{stage.of}"}) if stage.of in earlier else stage
     if isinstance(stage, TRAIN_STAGES):
@@ -52,6 +55,14 @@ def resolved(recipe: Recipe, position: int, run_folder: Path, home: Home) -> Sta
         return stage
     source = _model(stage.model.from_, "model.from", _purpose(stage), earlier, run_folder, home)
     return stage.model_copy(update={"model": stage.model.model_copy(update={"from_": source})})
+
+
+def _with_model(training: TrainStage, earlier: list[str], run_folder: Path, home: Home) -> TrainStage:
+    """A training that is asked about, with its model as a folder or a name on the hub."""
+    model = training.model
+    assert isinstance(model, PretrainedModel)
+    source = _model(model.from_, "training.model.from", _purpose(training), earlier, run_folder, home)
+    return training.model_copy(update={"model": model.model_copy(update={"from_": source})})
 
 
 def _with_learners(stage: TrainStage, earlier: list[str], run_folder: Path) -> TrainStage:

@@ -5,8 +5,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from lmwb.core.errors import Stopped, ValueInRecipeError
+from lmwb.core.errors import RecipeError, Stopped, ValueInRecipeError
 from lmwb.core.influence_report import read_report
+from lmwb.core.recipe import load
 from lmwb.core.stages.studied import read_training
 from safetensors.numpy import load_file
 
@@ -199,6 +200,49 @@ def test_images_have_no_tokens_and_it_is_told(runs):
     assert not report.answers["identity"][0].best[0].tokens
     assert not report.queries[0].ids
     assert "→" in report.queries[0].words
+
+
+GIVEN = """
+name = "given"
+kind = "influence"
+query = [{ text = "A dog ran over the hill" }]
+[training]
+model = { from = "MODEL" }
+data = { train = "corpus.txt", block_size = 16, validation = 0.1 }
+"""
+
+
+def test_a_model_and_data_that_no_run_has_trained_are_asked_alike(runs, asked):
+    model = runs.home.run_folder("said") / "train" / "model"
+    results = runs.work(
+        "given", GIVEN.replace("MODEL", str(model)).replace('name = "given"', 'name = "given"\nseed = 5')
+    )
+    found, wanted = scores(runs, "given", results, "ekfac"), scores(runs, "asked", asked[0], "ekfac")
+    assert found[0] == pytest.approx(wanted[1], rel=1e-3, abs=1e-4 * np.abs(wanted).max())
+    report = read_report(runs.home.run_folder("given") / "influence")
+    assert not report.batches
+    assert not any(row.seen for row in report.rows.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("[training]", 'of = "run:said"\n[training]'), "say either 'of', a training of lmwb's, or 'training'"),
+        (("[training]", "checkpoints = [3]\n[training]"), "only a training of lmwb's has checkpoints"),
+        (("block_size", "block_sise"), "did you mean 'block_size'?"),
+        (("corpus.txt", "corpse.txt"), "given.toml:7: data.train: no such file"),
+        (('{ from = "MODEL" }', '{ type = "gpt2" }\ntokenizer = { kind = "bpe" }'), "must say 'from' where it is"),
+        (("data = {", 'method = [{ kind = "lora", targets = ["c_attn"] }]\ndata = {'), "leave out training.method"),
+    ],
+)
+def test_a_wrong_table_of_a_training_is_told_at_its_line(tmp_path, change, told):
+    (tmp_path / "corpus.txt").write_text("some text")
+    path = tmp_path / "given.toml"
+    path.write_text(GIVEN.replace(*change).replace("MODEL", "somebody/gpt2"))
+    with pytest.raises(RecipeError) as caught:
+        load(path)
+    assert told in str(caught.value)
+    assert len(caught.value.problems) == 1
 
 
 # -- what cannot be asked -----------------------------------------------------------------------------

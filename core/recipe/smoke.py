@@ -12,7 +12,7 @@ from typing import Any
 
 from .lines import is_list, is_table
 from .problems import quoted
-from .smoke_influence import small_questions
+from .smoke_influence import small_questions, trainings_asked_about
 from .stand_ins import STAND_IN_TEXTS, write_stand_in
 
 _ROWS = 96
@@ -67,7 +67,7 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
     notes: list[str] = []
     stages = document.get("stage")
     stages = [stage for stage in stages if is_table(stage)] if is_list(stages) else []
-    reachable = not _names_hub_data(stages) or _hub_answers()
+    reachable = not _names_hub_data([*stages, *trainings_asked_about(stages)]) or _hub_answers()
     names: list[Any] = []
     for stage in stages:
         if stage.get("kind", "train") == "train":
@@ -93,6 +93,9 @@ def shrink(document: dict[str, Any], folder: Path, base: Path) -> list[str]:
             _small_augmentation(stage, folder, base, reachable, notes.append)
         elif stage.get("kind") in ("influence", "half-precision", "counterfactual", "datamodel"):
             small_questions(stage, notes.append)
+            if is_table(training := stage.get("training")):
+                _tiny_model(training, names, base, notes.append)
+                _few_rows(training, folder, reachable, notes.append)
         names.append(stage.get("name"))
     _few_members(document, notes.append)
     return notes

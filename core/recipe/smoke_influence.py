@@ -1,6 +1,6 @@
 """Questions about influence made small: few queries, few rows shown, few trainings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .lines import is_list, is_table
@@ -8,6 +8,11 @@ from .lines import is_list, is_table
 _QUERIES = 2
 _SHOWN = 3
 _SUBSETS = 8
+
+
+def trainings_asked_about(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tables `training` of stages that ask about a model that lmwb has not trained."""
+    return [training for stage in stages if is_table(training := stage.get("training"))]
 
 
 def small_questions(stage: dict[str, Any], tell: Callable[[str], None]) -> None:

@@ -81,16 +81,23 @@ def _tables(document: dict[str, Any]) -> Iterator[tuple[KeyPath, str, dict[str, 
     names = [stage.get("name") for stage in stages]
     for position, stage in enumerate(stages):
         earlier = {names[i] or kinds[i]: kinds[i] for i in range(position) if isinstance(names[i], str | None)}
-        for name, key in _READERS:
-            table = stage.get(name)
-            if is_table(table):
-                yield ("stage", position, name, key), name, table, earlier, names[position:]
-            for place, entry in enumerate(table if is_list(table) else []):
-                if is_table(entry):
-                    yield ("stage", position, name, place, key), name, entry, earlier, names[position:]
+        at: KeyPath = ("stage", position)
+        yield from ((*found, earlier, names[position:]) for found in _tables_of(stage, at))
+        if is_table(training := stage.get("training")):
+            yield from ((*found, earlier, names[position:]) for found in _tables_of(training, (*at, "training")))
         if is_table(models := stage.get("models")):
             for key in models:
                 yield ("stage", position, "models", key), "models", models, earlier, names[position:]
+
+
+def _tables_of(stage: dict[str, Any], at: KeyPath) -> Iterator[tuple[KeyPath, str, dict[str, Any]]]:
+    for name, key in _READERS:
+        table = stage.get(name)
+        if is_table(table):
+            yield (*at, name, key), name, table
+        for place, entry in enumerate(table if is_list(table) else []):
+            if is_table(entry):
+                yield (*at, name, place, key), name, entry
 
 
 def _data(source: str, base: Path) -> tuple[str, str | None]:

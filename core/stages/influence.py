@@ -23,7 +23,7 @@ from .asked import Spans, read_queries
 from .context import StageContext
 from .influence_reporting import Findings, make_report
 from .influencing import Asker
-from .studied import Studied, read_training
+from .studied import Studied, read_given, read_training
 
 _TOLD = 5
 """Rows that a line of the log names."""
@@ -89,13 +89,20 @@ class _Asking:
 def _begin(stage: InfluenceStage, context: StageContext, home: Home) -> _Asking:
     team = context.team or ALONE
     with team.first_first():
-        studied = read_training(stage.of, home, context.cache, context.tell)
+        studied = _read(stage, context, home)
     team.agree("training rows", studied.material.train.fingerprint)
     queries, spans = read_queries(stage, studied)
     asker = Asker(stage, studied, context)
     if team.size > 1:
         asker.note(f"{team.size} processes share the work; the profile is that of the first")
     return _Asking(stage, studied, queries, spans, asker, asker.settings(stage.numbers, stage.checkpoints))
+
+
+def _read(stage: InfluenceStage, context: StageContext, home: Home) -> Studied:
+    if stage.training is not None:
+        return read_given(stage.training, context.seed, context.cache, context.tell)
+    assert stage.of is not None
+    return read_training(stage.of, home, context.cache, context.tell)
 
 
 def _ask(asking: _Asking) -> tuple[dict[str, Answer], dict[str, NDArray[np.float64]]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..children import start_child, why_ended, work_as_child
 from ..errors import ExitCode, Stopped
 from ..home import Home
-from ..recipe.schema import INFLUENCE_STAGES, AnyInfluence, tag_of
+from ..recipe.schema import STUDIES, AnyInfluence, tag_of
 from ..training.distribution import share_cores
 from .asked import read_queries
 from .context import StageContext
@@ -201,7 +201,7 @@ def _work(asked: "queue.Queue[str | None]", report: Callable[[dict[str, Any]], N
     question = json.loads(asked.get() or "")
     device = torch.device(question["device"])
     share_cores(question["jobs"], device)
-    kind = next(each for each in INFLUENCE_STAGES if tag_of(each) == question["stage"]["kind"])
+    kind = next(each for each in STUDIES if tag_of(each) == question["stage"]["kind"])
     stage = kind.model_validate_json(json.dumps(question["stage"]))
     studied = read_training(stage.of, Home(Path(question["home"])), Path(question["cache"]), lambda _: None)
     retrainer = Retrainer(studied, read_queries(stage, studied)[0], device)

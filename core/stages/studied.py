@@ -75,10 +75,11 @@ class Studied:
         Raises:
             ValueInRecipeError: there is none, or it is damaged.
         """
-        made = make_model(
-            PretrainedModel.model_validate({"from": str(self.weights(step))}), self.task.head, self.material.tokenizer,
-            self.material.fields, self.tell, self.cache,
-        )  # fmt: skip
+        source = self.stage.model
+        if self.trained:
+            source = PretrainedModel.model_validate({"from": str(self.weights(step))})
+        material = self.material
+        made = make_model(source, self.task.head, material.tokenizer, material.fields, self.tell, self.cache)
         return cast("nn.Module", made.to(device).eval())  # pyright: ignore[reportArgumentType]
 
     def weights(self, step: int | None = None) -> Path:
@@ -134,6 +135,19 @@ def read_training(of: str, home: Home, cache: Path, tell: Tell) -> Studied:
         raise ValueInRecipeError(KEY, f"the training {quoted(of)} cannot be read again: {error}") from None
     _see_unchanged(of, folder, material)
     return Studied(run, whole, recipe.seed, folder, task, material, cache, tell)
+
+
+def read_given(training: TrainStage, seed: int, cache: Path, tell: Tell) -> Studied:
+    """Read the rows of a training that lmwb knows nothing of; its model is taken as it is.
+
+    Raises:
+        ValueInRecipeError: its data cannot be read; it names a key of the table `training`.
+    """
+    try:
+        task = task_of(training, Surroundings(seed, cache, tell))
+        return Studied(None, training, seed, Path(), task, task.read(), cache, tell)
+    except ValueInRecipeError as error:
+        raise ValueInRecipeError(f"training.{error.key}", str(error)) from None
 
 
 def _find(of: str, home: Home) -> tuple[Run, Recipe, int]:

@@ -51,23 +51,7 @@ from .model import AnyModel, BagModel, ConvNetModel, EncoderModel, PretrainedMod
 from .predict import PredictData, PredictStage, TaskName
 from .recipe import Log, Recipe
 from .rewriting import Rewriting
-from .stage import (
-    STAGES,
-    TRAIN_STAGES,
-    CausalStage,
-    ClassificationStage,
-    CompareStage,
-    ImageStage,
-    InstructionStage,
-    MaskedStage,
-    Masking,
-    MultipleChoiceStage,
-    RegressionStage,
-    Stage,
-    TextStage,
-    TrainStage,
-    stage_tag,
-)
+from .stage import STAGES, CompareStage, Stage, stage_tag
 from .tokenizer import (
     AnyTokenizer,
     BpeTokenizer,
@@ -77,6 +61,20 @@ from .tokenizer import (
     WordsTokenizer,
 )
 from .train import Rule, Sample, Train
+from .training import (
+    TRAIN_STAGES,
+    AnyTraining,
+    CausalStage,
+    ClassificationStage,
+    ImageStage,
+    InstructionStage,
+    MaskedStage,
+    Masking,
+    MultipleChoiceStage,
+    RegressionStage,
+    TextStage,
+    TrainStage,
+)
 
 __all__ = [
     "INFLUENCE_STAGES",
@@ -92,6 +90,7 @@ __all__ = [
     "AnyModel",
     "AnyProcessor",
     "AnyTokenizer",
+    "AnyTraining",
     "AugmentData",
     "AugmentStage",
     "BackTranslation",

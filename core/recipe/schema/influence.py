@@ -6,9 +6,11 @@ what is asked about.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from .base import Fraction, NotEmpty, Positive, StageName, Table, rule_broken
+from .model import PretrainedModel
+from .training import AnyTraining, TrainStage
 
 Strategy = Literal["identity", "diagonal", "kfac", "ekfac"]
 Numbers = Literal["float32", "bfloat16"]
@@ -98,8 +100,6 @@ class Scores(Table):
 class _Asking(Table):
     """What all stages here are told."""
 
-    of: NotEmpty
-    """The training that is asked about: an earlier stage, `run:RUN` or `run:RUN/STAGE`."""
     strategies: Annotated[list[Strategy], Field(min_length=1)] = ["ekfac"]
     """Approximations of the curvature: `identity` takes none, `diagonal` its diagonal, `kfac` and `ekfac` one
     Kronecker product for each layer, without and with corrected eigenvalues (George et al. 2018)."""
@@ -127,12 +127,32 @@ class _Asking(Table):
         return self
 
 
+class _Testing(_Asking):
+    """What stages are told that test whether scores are true."""
+
+    of: NotEmpty
+    """The training that is asked about: an earlier stage, `run:RUN` or `run:RUN/STAGE`."""
+
+
+def _is_only_asked(training: TrainStage) -> TrainStage:
+    if not isinstance(training.model, PretrainedModel):
+        raise rule_broken("model", "nothing is trained, so training.model must say 'from' where it is")
+    if training.method:
+        raise rule_broken("method", "nothing is trained, so no method is of use; leave out training.method")
+    return training
+
+
 class InfluenceStage(_Asking):
     """Find the training rows that made the model say what it says, or say it less, and their tokens."""
 
     kind: Literal["influence"] = "influence"
     name: StageName = "influence"
     """Names the stage's folder."""
+    of: NotEmpty | None = None
+    """The training that is asked about: an earlier stage, `run:RUN` or `run:RUN/STAGE`."""
+    training: Annotated[AnyTraining, AfterValidator(_is_only_asked)] | None = None
+    """Instead of `of`: the objective, the model and the data of a training that lmwb knows nothing of, as for a stage
+    that trains. Nothing is trained."""
     checkpoints: Annotated[list[Positive], Field(min_length=1)] | None = None
     """Steps of the training whose checkpoints are asked; scores are the means. Its result if not given."""
     numbers: Numbers = "float32"
@@ -143,6 +163,7 @@ class InfluenceStage(_Asking):
 
     @model_validator(mode="after")
     def _fits(self) -> "InfluenceStage":
+        self._see_what_is_asked_about()
         if self.scores.aggregated and self.scores.tokens == "top":
             raise rule_broken(
                 "scores",
@@ -154,8 +175,14 @@ class InfluenceStage(_Asking):
             raise rule_broken("checkpoints", "a step stands twice in 'checkpoints'")
         return self
 
+    def _see_what_is_asked_about(self) -> None:
+        if (self.of is None) == (self.training is None):
+            raise rule_broken("of", "say either 'of', a training of lmwb's, or 'training', a model and its data")
+        if self.training is not None and self.checkpoints:
+            raise rule_broken("checkpoints", "only a training of lmwb's has checkpoints; leave them out, or say 'of'")
 
-class HalfPrecisionStage(_Asking):
+
+class HalfPrecisionStage(_Testing):
     """See how far scores with bfloat16 products are from those with float32: for each query, the rank correlation."""
 
     kind: Literal["half-precision"] = "half-precision"
@@ -187,7 +214,7 @@ class Variant(Table):
         return ", ".join(parts)
 
 
-class _Retraining(_Asking):
+class _Retraining(_Testing):
     seeds: Annotated[list[_Seed], Field(min_length=1)] = [0, 1, 2]
     """Each set of rows is trained on once with each of these seeds."""
     jobs: Positive = 1

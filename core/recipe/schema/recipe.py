@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from .base import MADE_BY, Expected, Positive, Table, rule_broken
 from .evaluation import EvaluateStage
 from .influence import INFLUENCE_STAGES
-from .stage import TRAIN_STAGES, CompareStage, Stage
+from .stage import CompareStage, Stage
+from .training import TRAIN_STAGES
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -83,7 +84,9 @@ class Recipe(Table):
         for stage in self.stage:
             if isinstance(stage, TRAIN_STAGES):
                 trained.append(stage.name)
-            if isinstance(stage, INFLUENCE_STAGES) and not stage.of.startswith("run:") and stage.of not in trained:
+            if not isinstance(stage, INFLUENCE_STAGES) or stage.of is None or stage.of.startswith("run:"):
+                continue
+            if stage.of not in trained:
                 there = f"there is {', '.join(trained)}" if trained else "there is none; of another run: 'run:RUN'"
                 raise rule_broken(
                     "stage", f"stage '{stage.name}' asks about '{stage.of}', no earlier stage that trains; {there}"
