@@ -19,8 +19,10 @@ from .ink import BOLD, DIM, PLAIN, Depth, Ink, Line, Segment
 from .ramps import PUOR
 from .tokens import SPECIAL, Layout, Look, cut_line, lay_out, token_name
 
-LEAST = 0.05
+LEAST = 0.1
 """Tokens with a smaller share of the strongest token's influence have no colour; digits tell tenths."""
+_PALEST = 0.12
+"""How far from the middle of the ramp colours begin: its white would outshine all others on a dark screen."""
 _MARKS = ("⟦", "⟧")
 _STEPS_SHOWN = 4
 
@@ -129,17 +131,24 @@ def influence_legend(pen: Pen) -> Line:
         return cut_line((Segment(meaning, DIM), asked), pen.width)
     cells = 15
     places = "lowers" + "raises".rjust(cells - len("lowers"))
-    signs = [Segment(sign, PUOR.ink(i / (cells - 1), pen.depth)) for i, sign in enumerate(places)]
+    signs = [Segment(sign, _ink(2 * i / (cells - 1) - 1, pen.depth)) for i, sign in enumerate(places)]
     much = Segment("lowers it much", Ink(underline=True))
     return cut_line((Segment("token ", DIM), *signs, Segment(" the score  "), much, asked), pen.width)
 
 
 def _look(cluster: Cluster, share: float, pen: Pen) -> Look:
     """A cluster's colour by its share of the strongest token's influence, from -1 to 1."""
-    if abs(share) < (0.1 if pen.depth is Depth.NONE else LEAST):
+    if abs(share) < LEAST:
         return Look(SPECIAL if cluster.special else PLAIN)
-    ink = PUOR.ink(0.5 + share / 2, pen.depth, share <= -0.5, bold=pen.depth is Depth.NONE and share >= 0.5)
+    ink = _ink(share, pen.depth, share <= -0.5, pen.depth is Depth.NONE and share >= 0.5)
     return Look(ink, _digit(share) if pen.depth is Depth.NONE else "")
+
+
+def _ink(share: float, depth: Depth, underline: bool = False, bold: bool = False) -> Ink:
+    """The colour of a share from -1 to 1."""
+    if abs(share) < LEAST:
+        return PLAIN
+    return PUOR.ink(0.5 + math.copysign(_PALEST, share) + (0.5 - _PALEST) * share, depth, underline, bold)
 
 
 def _digit(share: float) -> str:
