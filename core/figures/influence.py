@@ -43,7 +43,7 @@ def draw_datamodel(strategies: Mapping[str, Facts], ceiling: float | None) -> Pi
         axes.set_ylim(len(strategies) - 0.4, -1)
         axes.tick_params(axis="y", length=0)
         axes.margins(x=0.12)
-        axes.set_xlabel("linear datamodeling score, mean over queries, with 95 % of its bootstrap")
+        axes.set_xlabel("linear datamodeling score with 95 % interval")
     return Picture(figure)
 
 

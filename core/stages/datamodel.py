@@ -96,7 +96,7 @@ def _tell(context: StageContext, found: dict[str, Score], limit: Ceiling | None,
 
     say(
         "linear datamodeling score: rank correlation of −Σ scores with true losses over subsets, mean over queries; in "
-        " brackets 95 % of 1,000 draws of subsets and queries"
+        "brackets 95 % of 1,000 draws of subsets and queries"
     )
     for name, score in found.items():
         text = f"{name}: {score.lds.value:.3f} [{score.lds.low:.3f}, {score.lds.high:.3f}]"
