@@ -95,7 +95,7 @@ def _tell(context: StageContext, found: dict[str, Score], limit: Ceiling | None,
         context.tell(text, kind="datamodel")
 
     say(
-        "linear datamodeling score: rank correlation of −Σ scores with true losses over subsets, mean over queries; in"
+        "linear datamodeling score: rank correlation of −Σ scores with true losses over subsets, mean over queries; in "
         "brackets 95 % of 1,000 draws of subsets and queries"
     )
     for name, score in found.items():
