@@ -90,6 +90,7 @@ def _begin(stage: InfluenceStage, context: StageContext, home: Home) -> _Asking:
     team = context.team or ALONE
     with team.first_first():
         studied = _read(stage, context, home)
+    team.meet()
     team.agree("training rows", studied.material.train.fingerprint)
     queries, spans = read_queries(stage, studied)
     asker = Asker(stage, studied, context)
