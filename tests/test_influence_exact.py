@@ -147,3 +147,21 @@ def test_low_rank_and_bfloat16_come_near(world, tmp_path):
             assert spearmanr(mine, other)[0] > 0.99
     half = study(world[0].model, world[1], numbers="bfloat16")
     assert small.near(ask(world, tmp_path, "ekfac", subject=half)[0].all_scores(), exact.all_scores(), 1e-6)  # float64
+
+
+@pytest.mark.parametrize("strategy", ["diagonal", "kfac"])
+def test_half_precision_loses_nothing_with_the_number_of_batches(tmp_path, strategy):
+    model, train = small.gpt2().float(), small.texts(300)
+
+    def curvature(numbers, rows):
+        subject = study(model, train, numbers=numbers, rows=rows)
+        factors = fit_factors(subject, train, tmp_path / f"{numbers}{rows}", FactorSettings(strategy, labels="data"))
+        known = {layer: factors.preconditioner(layer, 1e-3, subject.device).inverse for layer in subject.layers}
+        return {layer.name: 1 / inverse.double() - 1e-3 for layer, inverse in known.items()}
+
+    few, many, exact = curvature("bfloat16", 64), curvature("bfloat16", 1), curvature("float32", 64)
+    for layer, wanted in exact.items():
+        largest = float(wanted.max())
+        assert largest > 1e-2
+        assert (many[layer] - few[layer]).abs().max() < 1e-4 * largest
+        assert 1e-6 * largest < (many[layer] - wanted).abs().max() < 2e-2 * largest
