@@ -110,6 +110,8 @@ _NUMBERS = st.none() | st.floats()
     st.integers(0, 120), st.booleans(), st.booleans(),
 )  # fmt: skip
 @example([("", 1.0, None), ("", 5e-324, None)], 14, True, False)
+@example([("⺀", None, None)], 4, False, False)
+@example([("⺀⺀", None, None)], 5, False, False)
 def test_whatever_the_bars_they_stay_within_their_room(rows, width, log, ascii_only) -> None:  # type: ignore[no-untyped-def]
     bars = [Bar(name, value, "7", deviation, colour) for colour, (name, value, deviation) in enumerate(rows)]
     grid = draw_bars(bars, width, "title", log=log, ascii_only=ascii_only)

@@ -136,11 +136,20 @@ class Grid:
             if width == 0 and 0 < column <= w:
                 self.characters[row, column - 1] += character
             if width and column >= 0 and column + width <= w:
+                self._give_up_halves(row, column, column + width)
                 self.characters[row, column] = character
                 self.characters[row, column + 1 : column + width] = ""
                 self.parts[row, column : column + width] = part
             column += width
         return column
+
+    def _give_up_halves(self, row: int, first: int, end: int) -> None:
+        """Put spaces for the halves of wide characters that what is written from `first` to `end` leaves over."""
+        cells = self.characters[row]
+        if cells[first] == "" and first > 0:
+            cells[first - 1] = " "
+        if end < len(cells) and cells[end] == "":
+            cells[end] = " "
 
 
 def blank(width: int, height: int) -> Grid:
