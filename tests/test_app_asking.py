@@ -171,6 +171,7 @@ async def test_a_run_that_trains_and_answers_is_asked_from_its_text_and_shown_fr
         assert len(launched) == 1
 
 
+@pytest.mark.slow
 async def test_how_to_ask_can_be_changed_and_what_is_asked_stays(
     maker: HistoryMaker, launched: list[dict[str, Any]]
 ) -> None:

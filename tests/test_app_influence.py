@@ -92,6 +92,7 @@ async def test_ends_strategies_and_queries_turn(maker: HistoryMaker) -> None:
         assert "query 1 of 2" in shown(pilot)
 
 
+@pytest.mark.slow
 async def test_the_token_at_the_cursor_has_its_numbers(maker: HistoryMaker) -> None:
     report = make_report(training(maker))
     add_answer(maker, report)

@@ -98,6 +98,7 @@ def test_paired_differences_are_narrower_than_the_scores_themselves():
     assert gap.high - gap.low < (own.high - own.low) / 5
 
 
+@pytest.mark.slow
 def test_the_bootstrap_covers_what_many_subsets_and_queries_would_say():
     rows, noise = 60, 1.0
     many = made_up(seed=999, subsets=400, rows=rows, queries=150, noise=noise)
