@@ -84,3 +84,19 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path, home, step):
     cut = wait(home, runs.resume(home, cut), ended)
     assert cut.state == "finished"
     assert weights(cut) == weights(whole)
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
+    ],
+)
+def test_idle_threads_of_a_run_leave_the_cores_to_others_unless_told_otherwise(given, seen, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert runs._worker_environment().get("GOMP_SPINCOUNT") == seen

@@ -130,7 +130,13 @@ def test_every_shipped_recipe_runs_small(name, tmp_path):
         [sys.executable, "-m", "lmwb.tui.cli", "run", name, "--smoke"],
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "LMWB_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "LMWB_HOME": str(tmp_path),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",  # other tests use the other cores
+        },
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "has finished" in done.stdout
