@@ -6,6 +6,7 @@ from typing import Any
 
 from .errors import LmwbError, ValueInRecipeError
 from .history.queries import History
+from .history.trained import trained_stage
 from .home import Home
 from .recipe.problems import quoted
 from .recipe.schema import (
@@ -188,13 +189,4 @@ def _result_of(reference: str, home: Home, key: str = "model.from") -> Path:
             run = history.find(name)
         except LmwbError as error:
             raise ValueInRecipeError(key, str(error)) from None
-        members = history.members(run.id)
-        stages = [each.name for each in history.stages(run.id) if each.kind == "train"]
-    if members:
-        names = ", ".join(f"{each.uid} ({each.member})" for each in members)
-        raise ValueInRecipeError(key, f"run {run.uid} has several members; name one of them: {names}")
-    if not stages:
-        raise ValueInRecipeError(key, f"run {run.uid} has no stage that trains a model")
-    if stage and stage not in stages:
-        raise ValueInRecipeError(key, f"run {run.uid} has no stage {quoted(stage)}; it has {', '.join(stages)}")
-    return run.folder / (stage or stages[-1]) / "model"
+        return run.folder / trained_stage(history, run, stage, key).name / "model"

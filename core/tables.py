@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .comparison import Comparison, Difference, Row
-from .text import json_text
+from .text import duration, json_text
 
 COLUMNS = (
     *("label", "n", "seeds", "values", "mean", "deviation", "best"),
@@ -144,9 +144,7 @@ def _cost(key: str, form: Callable[[float], str]) -> Callable[[Row], str]:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{seconds:.3g} s" if seconds < 90 else duration(seconds)
 
 
 _COST_CELLS: Mapping[str, Callable[[Row], str]] = {

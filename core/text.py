@@ -69,6 +69,18 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: max(0, length - 1)] + "…"
 
 
+def duration(seconds: float) -> str:
+    """A span of time, in one unit or two: ``40 s``, ``3 min``, ``2 h 05``, ``3 d 4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d}"
+    return f"{hours // 24} d {hours % 24} h"
+
+
 def json_text(document: Any, indent: int | None = None) -> str:
     """The document in ASCII, without control characters other than the line feeds of the indentation.
 

@@ -39,6 +39,15 @@ BRIEF = ("find recipes", "start a run", "resume", "stop", "compare", "write pict
 """Workers that end by themselves, unless they wait for an answer."""
 
 
+async def painted(pilot: Pilot[None]) -> None:
+    """Wait until all that has changed is on the screen: painting waits for the screen's next beat."""
+    await settle(pilot)
+    screen = pilot.app.screen
+    async with asyncio.timeout(60):
+        while screen._dirty_widgets or screen._repaint_required or screen._compositor._dirty_regions:
+            await asyncio.sleep(0.005)
+
+
 async def press(pilot: Pilot[None], *keys: str) -> None:
     """Press keys, one after the other, each with its consequences."""
     for key in keys:

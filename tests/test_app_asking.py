@@ -226,7 +226,7 @@ def test_a_question_needs_a_model_that_a_finished_run_trained(maker: HistoryMake
         assert "\x1b" not in str(told.value)
     with pytest.raises(UsageError, match="has not finished"):
         training_of(home, "live")
-    with pytest.raises(UsageError, match="has trained no model"):
+    with pytest.raises(UsageError, match="has no stage 'elsewhere'; it has train"):
         training_of(home, f"{uid}/elsewhere")
     asked = question(home, "taught", trace, (0, 3))
     assert asked.mark == (1, 3)  # nothing predicts the first token

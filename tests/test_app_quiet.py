@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from driving import home_screen, look_again, press, running_app
+from driving import home_screen, look_again, painted, press, running_app
 from lmwb.core.home import Home
 from lmwb.tui.app import LmwbApp
 from make_history import HistoryMaker, Sketch
@@ -37,9 +37,11 @@ def maker(tmp_path: Path):
 
 async def test_nothing_is_sent_while_nothing_changes(maker: HistoryMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_app(maker.home) as pilot:
+        await painted(pilot)
         sent = Sent(monkeypatch)
         for _ in range(5):
             await look_again(pilot)
+        await painted(pilot)
         assert sent.cells == []
 
 
@@ -47,9 +49,11 @@ async def test_a_writer_elsewhere_in_the_history_costs_nothing(
     maker: HistoryMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_app(maker.home) as pilot:
+        await painted(pilot)
         sent = Sent(monkeypatch)
         maker.connection.execute("UPDATE run SET name = name")
         await look_again(pilot)
+        await painted(pilot)
         assert sent.cells == []
 
 
@@ -57,6 +61,7 @@ async def test_a_new_loss_costs_a_few_cells(maker: HistoryMaker, monkeypatch: py
     async with running_app(maker.home) as pilot:
         run = home_screen(pilot).runs.selected
         assert run is not None
+        await painted(pilot)
         sent = Sent(monkeypatch)
         maker.log(run.uid, 201, {"train/loss": 2.7654321})
         await look_again(pilot)
@@ -66,6 +71,7 @@ async def test_a_new_loss_costs_a_few_cells(maker: HistoryMaker, monkeypatch: py
 
 async def test_a_cursor_key_costs_two_rows(maker: HistoryMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_app(maker.home) as pilot:
+        await painted(pilot)
         sent = Sent(monkeypatch)
         await pilot.press("down")
         assert sent.cells

@@ -3,22 +3,19 @@
 Only a model that a run has trained can be asked: its training rows are known. The answer is a run of its own.
 """
 
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import NotFoundError, UsageError
-from ..core.text import printable
+from ..core.text import printable, shorten
 from .lab import text_of
 
 if TYPE_CHECKING:
-    from ..core.history.queries import History, Run, Stage
     from ..core.home import Home
     from ..core.tokens import TokenTrace
 
-_REFERENCE = re.compile(r"(?P<run>[^/@]+)(?:/(?P<stage>[^/@]+))?(?:@(?P<step>\d+))?")
 _NAME = 40
 """Characters of the text that name the run."""
 
@@ -43,16 +40,27 @@ class Question:
 
     def table(self) -> dict[str, Any]:
         """The recipe."""
-        shown = printable(self.words.strip()) or printable(self.words).strip() or "blank"
-        short = shown if len(shown) <= _NAME else shown[: _NAME - 1] + "…"
-        checkpoints = {} if self.step is None else {"checkpoints": [self.step]}
-        return {
-            "name": f"where from · {short}",
-            "kind": "influence",
-            "of": f"run:{self.of}",
-            **checkpoints,
-            "query": [{"ids": list(self.ids), "mark": list(self.mark)}],
-        }
+        return where_from(self.of, self.step, self.words, {"ids": list(self.ids), "mark": list(self.mark)})
+
+
+def where_from(of: str, step: int | None, words: str, query: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of one stage that asks one question.
+
+    Args:
+        of: the training, RUN/STAGE.
+        step: the checkpoint that is asked; None for the training's result.
+        words: what is asked about, for the run's name: foreign.
+        query: as the recipe has it.
+    """
+    shown = printable(words.strip()) or printable(words).strip() or "blank"
+    checkpoints = {} if step is None else {"checkpoints": [step]}
+    return {
+        "name": f"where from · {shorten(shown, _NAME)}",
+        "kind": "influence",
+        "of": f"run:{of}",
+        **checkpoints,
+        "query": [query],
+    }
 
 
 def question(home: "Home", model: str, trace: "TokenTrace", span: tuple[int, int]) -> Question:
@@ -86,10 +94,11 @@ def training_of(home: "Home", model: str) -> tuple[str, int | None]:
         UsageError: no run made it, or one that has not finished.
     """
     from ..core.history.queries import History
+    from ..core.history.trained import MODEL, trained_stage
 
     if not model:
         raise UsageError("This run has left no model to ask yet; ask when it has finished.")
-    found = None if _is_folder(model) else _REFERENCE.fullmatch(model.removeprefix("run:"))
+    found = None if _is_folder(model) else MODEL.fullmatch(model.removeprefix("run:"))
     if found is None or not home.database.exists():
         raise _Unknown(model)
     with closing(History(home)) as history:
@@ -97,9 +106,7 @@ def training_of(home: "Home", model: str) -> tuple[str, int | None]:
             run = history.find(found["run"])
         except NotFoundError:
             raise _Unknown(model) from None
-        stage = _trained(history, run, found["stage"])
-    if stage is None:
-        raise UsageError(f"Run {run.uid} has trained no model here; open one of its members, or a run that trains.")
+        stage = trained_stage(history, run, found["stage"], "of")
     if stage.outcome != "finished":
         raise UsageError(f"The training {run.uid}/{stage.name} has not finished; ask when it has.")
     return f"{run.uid}/{stage.name}", int(found["step"]) if found["step"] else None
@@ -117,9 +124,3 @@ class _Unknown(UsageError):
 
 def _is_folder(model: str) -> bool:
     return not model.startswith("run:") and Path(model).expanduser().is_dir()
-
-
-def _trained(history: "History", run: "Run", name: str | None) -> "Stage | None":
-    """The stage of that name, or the last one that trains; None if the run has none of its own."""
-    trained = [each for each in history.stages(run.id) if each.kind == "train" and name in (None, each.name)]
-    return trained[-1] if trained and not history.members(run.id) else None

@@ -1,8 +1,9 @@
 """What the app does to runs. Slow, and with heavy imports: for a thread."""
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.history.queries import Run
 from ..core.home import Home
@@ -74,16 +75,26 @@ def ask_where_from(home: Home, model: str, trace: "TokenTrace", span: tuple[int,
         RecipeError: with everything that is wrong with the changes.
         MachineError: the home folder cannot be written to.
     """
+    from .asking import question
+
+    return launch_question(home, question(home, model, trace, span).table(), split_changes(changes))
+
+
+def launch_question(home: Home, table: Mapping[str, Any], changes: Sequence[str]) -> Run:
+    """Launch a run with a recipe that is in no file.
+
+    Raises:
+        RecipeError: with everything that is wrong with it or the changes.
+        MachineError: the home folder cannot be written to.
+    """
     import tomli_w
 
     from ..core import recipe, runs
-    from .asking import question
 
-    table = question(home, model, trace, span).table()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "where-from.toml"
         path.write_text(tomli_w.dumps(table), encoding="utf-8")
-        return runs.launch(home, recipe.load(path, split_changes(changes)))
+        return runs.launch(home, recipe.load(path, changes))
 
 
 def split_changes(text: str) -> list[str]:

@@ -5,6 +5,7 @@ import signal
 import time
 
 from ..core.history.queries import Run
+from ..core.text import duration as duration
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -37,18 +38,6 @@ def size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if n_bytes >= 10 or unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """A span of time, in one unit or two: ``40 s``, ``3 min``, ``2 h 05``, ``3 d 4 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02d}"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def moment(t_us: int | None) -> str:

@@ -4,7 +4,6 @@ References are read as `RUN`, `RUN/STAGE`, `RUN@STEP`, `RUN/STAGE@STEP`, a folde
 run, hub; `run:` and `hub:` in front leave no doubt. Code from repositories is never run.
 """
 
-import re
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NotFoundError, UsageError, ValueInRecipeError
 from ..history.queries import History, Run, Stage
+from ..history.trained import MODEL, trained_stage
 from ..home import Home
 from ..models.loading import HEADS, Head, auto_class, make_model, quiet
 from ..models.origin import origin_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _KEY = "model.from"
-_RUN = re.compile(r"(?P<run>[^/@]+)(?:/(?P<stage>[^/@]+))?(?:@(?P<step>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def find(reference: str, home: Home, tell: Callable[[str], None] = lambda _: Non
             return Found(str(Path(reference).expanduser()), reference)
         if reference.startswith((".", "/", "~")):
             raise ValueInRecipeError(_KEY, f"there is no folder {quoted(reference)}")
-    match = _RUN.fullmatch(reference.removeprefix("run:"))
+    match = MODEL.fullmatch(reference.removeprefix("run:"))
     if match and home.database.exists():
         with closing(History(home)) as history:
             try:
@@ -116,16 +115,7 @@ def find(reference: str, home: Home, tell: Callable[[str], None] = lambda _: Non
 
 
 def _of_run(history: History, run: Run, stage: str | None, step: str | None, tell: Callable[[str], None]) -> Found:
-    if members := history.members(run.id):
-        names = ", ".join(f"{each.uid} ({each.member})" for each in members)
-        raise ValueInRecipeError(_KEY, f"run {run.uid} has several members; name one of them: {names}")
-    stages = [each for each in history.stages(run.id) if each.kind == "train"]
-    names = ", ".join(each.name for each in stages)
-    if not stages:
-        raise ValueInRecipeError(_KEY, f"run {run.uid} has no stage that trains a model")
-    if stage is not None and stage not in [each.name for each in stages]:
-        raise ValueInRecipeError(_KEY, f"run {run.uid} has no stage {quoted(stage)}; it has {names}")
-    chosen = next(each for each in reversed(stages) if stage in (None, each.name))
+    chosen = trained_stage(history, run, stage, _KEY)
     if step is None:
         return _result(history, run, chosen, tell)
     kept = {each.step: each for each in history.checkpoints(run, chosen.id)}

@@ -25,6 +25,7 @@ from ..recipe.schema import (
 from ..references import builds_on, resolved
 from ..tasks.registry import task_of
 from ..tasks.task import LEARNED, Surroundings
+from ..text import shorten
 from .asked import Spans, read_queries
 from .foreseeing_trainings import foresee_trainings
 from .influencing import scores_of
@@ -117,7 +118,7 @@ def _shown(studied: Studied, queries: Side, spans: Spans) -> list[str]:
             parts = (text.ids[: text.first], text.ids[text.first : text.end], text.ids[text.end :])
             before, asked, behind = (str(studied.material.tokenizer.decode(list(part))) for part in parts)
             words = f"{before}{LEARNED[0]}{asked}{LEARNED[1]}{behind}"
-        told.append(f"query {number}: {words if len(words) <= _CHARACTERS else words[:_CHARACTERS] + '…'}")
+        told.append(f"query {number}: {shorten(words, _CHARACTERS)}")
     if len(queries.rows) > _SHOWN:
         told.append(f"and {len(queries.rows) - _SHOWN:,} more queries")
     return told

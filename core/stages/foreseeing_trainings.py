@@ -6,6 +6,7 @@ from ..history.queries import History
 from ..home import Home
 from ..influence.counterfactual import RANDOM, count_of
 from ..recipe.schema import CounterfactualStage, DatamodelStage
+from ..text import duration
 from ..training.subset import settings_for
 from .studied import Studied
 
@@ -26,7 +27,7 @@ def foresee_trainings(stage: CounterfactualStage | DatamodelStage, studied: Stud
     work = f"together they are {steps / plan.total:,.3g} times the training {studied.name}, {stage.jobs} at a time"
     seconds = _seconds(studied, home)
     if seconds is not None:
-        work += f"; one after the other about {_duration(seconds * steps)}"
+        work += f"; one after the other about {duration(seconds * steps)}"
     return [told, work]
 
 
@@ -38,9 +39,3 @@ def _seconds(studied: Studied, home: Home) -> float | None:
         found = next((each for each in history.stages(studied.run.id) if each.name == studied.stage.name), None)
     seconds = None if found is None else found.summary.get("seconds_per_step")
     return float(seconds) if isinstance(seconds, int | float) else None
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -21,6 +21,7 @@ from ..children import start_child, why_ended, work_as_child
 from ..errors import ExitCode, Stopped
 from ..home import Home
 from ..recipe.schema import STUDIES, AnyInfluence, tag_of
+from ..text import duration
 from ..training.distribution import share_cores
 from .asked import read_queries
 from .context import StageContext
@@ -140,7 +141,7 @@ class _Pool:
         missing = len(self._wanted) - self._before
         if self._through % max(1, missing // _TOLD) == 0 or self._through == missing:
             each = (time.monotonic() - self._began) / self._through
-            left = f", about {_duration(each * (missing - self._through))} left" if self._through < missing else ""
+            left = f", about {duration(each * (missing - self._through))} left" if self._through < missing else ""
             self._context.tell(f"trained {self._before + self._through} of {len(self._wanted)}{left}")
 
     def _report(self) -> None:
@@ -154,10 +155,6 @@ def _device(number: int, device: torch.device) -> torch.device:
     if str(device) != "cuda":
         return device
     return torch.device("cuda", number % torch.cuda.device_count())
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _say(child: "subprocess.Popen[str]", line: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """A training that a later stage asks about: its rows, its plan, and its models, read again as they were."""
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import nn
 from ..data.crops import Crops
 from ..errors import LmwbError, UsageError, ValueInRecipeError
 from ..history.queries import History, Run
+from ..history.trained import trained_stage
 from ..home import Home
 from ..models.loading import make_model
 from ..recipe import thaw
@@ -90,23 +90,16 @@ class Studied:
         """
         if step is None:
             return self.folder / "model"
-        found = self.folder / "checkpoints" / f"step-{step:06d}"
-        kept = self.kept
+        kept = checkpoints.by_step(self.folder / "checkpoints")
         if step not in kept:
             there = ", ".join(map(str, kept)) or "none"
             raise ValueInRecipeError(
                 "checkpoints",
                 f"{quoted(self.name)} has no checkpoint of step {step}; there are: {there} (train.keep says how many)",
             )
-        if trouble := checkpoints.damage(found):
+        if trouble := checkpoints.damage(kept[step]):
             raise ValueInRecipeError("checkpoints", f"{quoted(self.name)}: checkpoint {step} is damaged: {trouble}")
-        return found
-
-    @property
-    def kept(self) -> Sequence[int]:
-        """The steps whose checkpoints are there."""
-        folders = (self.folder / "checkpoints").glob("step-*")
-        return sorted(int(folder.name.removeprefix("step-")) for folder in folders)
+        return kept[step]
 
 
 def read_training(of: str, home: Home, cache: Path, tell: Tell) -> Studied:
@@ -158,26 +151,15 @@ def _find(of: str, home: Home) -> tuple[Run, Recipe, int]:
             run = history.find(name)
         except LmwbError as error:
             raise ValueInRecipeError(KEY, str(error)) from None
-        members = history.members(run.id)
-        text = history.recipe(run.id)
-    if members:
-        names = ", ".join(f"{each.uid} ({each.member})" for each in members)
-        raise ValueInRecipeError(KEY, f"run {run.uid} has several members; name one of them: {names}")
-    recipe = thaw(text)
-    trained = {each.name: place for place, each in enumerate(recipe.stage) if isinstance(each, TRAIN_STAGES)}
-    if not trained:
-        raise ValueInRecipeError(KEY, f"run {run.uid} has no stage that trains a model")
-    if wanted and wanted not in trained:
-        raise ValueInRecipeError(KEY, f"run {run.uid} has no stage {quoted(wanted)}; it has {', '.join(trained)}")
-    return run, recipe, trained[wanted] if wanted else max(trained.values())
+        stage = trained_stage(history, run, wanted, KEY).name
+        recipe = thaw(history.recipe(run.id))
+    return run, recipe, [each.name for each in recipe.stage].index(stage)
 
 
 def _see_unchanged(of: str, folder: Path, material: Material) -> None:
     """See that the rows are those that the training saw, as its newest checkpoint knows them."""
-    newest = max((folder / "checkpoints").glob("step-*"), default=None, key=lambda each: each.name)
-    if newest is None:
-        return
-    if checkpoints.facts_of(newest)["facts"]["rows"] != material.train.fingerprint:
+    kept = list(checkpoints.by_step(folder / "checkpoints").values())
+    if kept and checkpoints.facts_of(kept[-1])["facts"]["rows"] != material.train.fingerprint:
         raise ValueInRecipeError(KEY, f"the data of {quoted(of)} have changed since it was trained; restore them")
 
 

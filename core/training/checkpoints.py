@@ -70,12 +70,17 @@ def save(
 
 def newest(folder: Path, tell: Callable[[str], None]) -> Saved | None:
     """The newest checkpoint that is whole; damaged ones are told of and passed over."""
-    for candidate in reversed(_by_step(folder)):
+    for candidate in reversed(by_step(folder).values()):
         trouble = damage(candidate)
         if trouble is None:
             return saved_at(candidate)
         tell(f"checkpoint {candidate.name} is damaged ({trouble}); trying the one before it")
     return None
+
+
+def by_step(folder: Path) -> dict[int, Path]:
+    """The checkpoints of a folder by their step, in that order, damaged ones among them."""
+    return dict(sorted((int(path.name.removeprefix("step-")), path) for path in folder.glob("step-*")))
 
 
 def saved_at(folder: Path) -> Saved:
@@ -116,16 +121,10 @@ def expected_bytes(stored: int, trained: int, settings: Train) -> int:
 
 def prune(folder: Path, keep: int, best: int | None) -> Sequence[Path]:
     """Remove all but the newest `keep` checkpoints and the one of step `best`; returns what was removed."""
-    removed = [
-        candidate for candidate in _by_step(folder)[:-keep] if best is None or candidate.name != f"step-{best:06d}"
-    ]
+    removed = [candidate for step, candidate in list(by_step(folder).items())[:-keep] if step != best]
     for candidate in removed:
         shutil.rmtree(candidate, ignore_errors=True)
     return removed
-
-
-def _by_step(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def _seal(folder: Path) -> int:

@@ -1,13 +1,11 @@
 """The command that asks a training where something comes from that its model says."""
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ...core.errors import ExitCode, UsageError
-from ...core.text import printable, shorten
+from ...core.text import printable
 from .inspecting import TopOption, answer_facts, found_by, report_lines
 from .options import DetachOption, EventsOption, SetOption
 from .painting import ColorOption, Sheet
@@ -16,8 +14,6 @@ from .texts import given_text
 if TYPE_CHECKING:
     from ...core.home import Home
 
-_NAMED = 40
-"""Characters of the text that name the run."""
 _TOKENS = 64
 
 
@@ -52,14 +48,13 @@ def influence(
     color: ColorOption = "auto",
 ) -> None:
     """Find the training rows that made a model say a text. A run of its own; `lmwb inspect` shows its answer again."""
-    from ...core import runs
-    from ...core.recipe import load
+    from ..deeds import launch_question
     from .following import follow
     from .output import print_json_line
 
     home: Home = context.obj
     document = _recipe(home, model, given_text(prompt), given_text(text), mark, strategy, top)
-    uid = runs.launch(home, _loaded(document, changes or [], load)).uid
+    uid = launch_question(home, document, changes or []).uid
     if detach:
         print_json_line({"event": "launched", "id": uid}) if as_json else print(uid)
         return
@@ -73,22 +68,15 @@ def _recipe(
     home: "Home", model: str, prompt: str, text: str, mark: str | None, strategy: str, top: int
 ) -> dict[str, Any]:
     """The question as a recipe of one stage."""
-    from ..asking import training_of
+    from ..asking import training_of, where_from
 
     if mark is not None:
         prompt, text = _marked(prompt, text, mark)
     if not text:
         raise UsageError("there is nothing to ask about; give a --text")
     of, step = training_of(home, model)
-    return {
-        "name": f"where from · {shorten(printable(text.strip()) or 'blank', _NAMED)}",
-        "kind": "influence",
-        "of": f"run:{of}",
-        **({} if step is None else {"checkpoints": [step]}),
-        "strategies": [strategy],
-        "query": [{"prompt": prompt, "text": text}],
-        "scores": {"top": max(top, 1)},
-    }
+    asked = where_from(of, step, text, {"prompt": prompt, "text": text})
+    return {**asked, "strategies": [strategy], "scores": {"top": max(top, 1)}}
 
 
 def _marked(prompt: str, text: str, mark: str) -> tuple[str, str]:
@@ -98,15 +86,6 @@ def _marked(prompt: str, text: str, mark: str) -> tuple[str, str]:
         raise UsageError(f"--mark '{printable(mark)}' is {times}; give words that stand in --text once")
     before, mark, _ = text.partition(mark)
     return prompt + before, mark
-
-
-def _loaded(document: dict[str, Any], changes: list[str], load: Any) -> Any:
-    import tomli_w
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "where-from.toml"
-        path.write_text(tomli_w.dumps(document), encoding="utf-8")
-        return load(path, changes)
 
 
 def _answer(home: "Home", uid: str, top: int, as_json: bool, color: Any) -> None:

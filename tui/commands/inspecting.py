@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..pictures.generations import Pen
     from ..pictures.ink import Line
 
-KIND = "influence"
 _TOKENS = 64
 
 TopOption = Annotated[int, typer.Option(min=0, help="How many of the highest and of the lowest rows to show.")]
@@ -88,6 +87,7 @@ def found_by(home: "Home", reference: str) -> "Report":
 
 def _folder(home: "Home", reference: str) -> "Path":
     from ...core.history.queries import History
+    from ..influence import KIND
 
     name, _, wanted = reference.removeprefix("run:").partition("/")
     with closing(History(home)) as history:

@@ -21,6 +21,7 @@ from .training import (
     MaskedStage,
     MultipleChoiceStage,
     RegressionStage,
+    objective_tag,
 )
 
 
@@ -55,11 +56,8 @@ STAGES = (
 
 def stage_tag(value: Any) -> str | None:
     """Which kind of stage a table is meant to be: its objective, or its kind if it does not train."""
-    if not is_table(value):
-        objective = getattr(value, "objective", None)
-        return objective or getattr(value, "kind", None)
-    kind = value.get("kind", "train")
-    return str(value.get("objective", "causal-lm") if kind == "train" else kind)
+    kind = value.get("kind", "train") if is_table(value) else getattr(value, "kind", "train")
+    return objective_tag(value) if kind == "train" else str(kind)
 
 
 Stage = Annotated[
