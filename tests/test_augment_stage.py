@@ -56,6 +56,7 @@ def table(run):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_rows_are_made_learned_from_and_predicted(tmp_path):
     home = Home(tmp_path / "home")
     run = wait(home, runs.launch(home, recipe(tmp_path)), ended)
@@ -138,6 +139,7 @@ def test_what_does_not_go_together_is_refused_with_its_line(tmp_path, augmenters
     assert str(caught.value).startswith(f"{tmp_path / 'recipe.toml'}:")
 
 
+@pytest.mark.slow
 def test_a_wrong_language_points_at_its_line(tmp_path):
     model = small_models.m2m100(tmp_path / "m2m100")
     way = f'{{ name = "fi", there = "{model}", language = "en", pivot = "fx", tokens = 8 }}'

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from lmwb.core.history.queries import History
 from lmwb.core.home import Home
+from lmwb.tui.cli import run
 from make_history import EVERY_STATE, HistoryMaker, Sketch, make_every_state
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "100", "LINES": "30", "PYTHONUTF8": "1"}
@@ -191,10 +192,18 @@ def test_show_tells_state_results_checkpoints_and_sample(home: Path, uids: dict[
 
 
 @pytest.mark.parametrize("name", [sketch.name for sketch in EVERY_STATE])
-def test_every_state_can_be_shown_and_watched(name: str, home: Path, uids: dict[str, str]):
-    assert uids[name] in said(lmwb("show", uids[name], home=home))
-    json.loads(said(lmwb("show", uids[name], "--json", home=home)))
-    picture = said(lmwb("watch", uids[name], "--once", home=home))
+def test_every_state_can_be_shown_and_watched(
+    name: str, home: Path, uids: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for key, value in {"COLUMNS": "100", "LINES": "30", "LMWB_HOME": str(home)}.items():
+        monkeypatch.setenv(key, value)
+    shown: list[str] = []
+    for words in (("show", uids[name]), ("show", uids[name], "--json"), ("watch", uids[name], "--once")):
+        assert run(words) == 0
+        shown.append(capsys.readouterr().out)
+    text, facts, picture = shown
+    assert uids[name] in text
+    assert json.loads(facts)["id"] == uids[name]
     assert uids[name] in picture
     assert len(picture.splitlines()) <= 30
 

@@ -95,6 +95,7 @@ def test_a_run_in_a_pipe_prints_lines_and_says_what_to_try_next(folder: Path):
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_recipe_that_does_not_fit_the_model_is_told_as_such(folder: Path):
     done = lmwb(folder, "run", "tiny.toml", "--set", "model.config.n_head=3")
     assert done.returncode == 2
@@ -179,6 +180,7 @@ class Terminal:
         return bool(data)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_followed_run_at_a_checkpoint(folder: Path):
     terminal = Terminal(folder, "run", "tiny.toml", *LONG)
     terminal.wait_for(r"\d+/100000 .*loss")
@@ -236,6 +238,7 @@ def test_the_live_view_follows_a_run_and_leaves_at_ctrl_c(folder: Path):
     until(folder, "stopped")
 
 
+@pytest.mark.slow
 def test_check_shows_what_a_recipe_would_do(folder: Path):
     done = lmwb(folder, "check", "tiny.toml")
     assert done.returncode == 0, done.stderr
@@ -253,6 +256,7 @@ def test_check_shows_what_a_recipe_would_do(folder: Path):
     assert stage["steps"] == 10
 
 
+@pytest.mark.slow
 def test_check_points_at_the_line_of_a_value_that_does_not_fit_the_data(folder: Path):
     (folder / "texts.csv").write_text("a,b\n1,2\n")
     done = lmwb(folder, "check", "tiny.toml", "--set", "data.train=texts.csv")

@@ -322,6 +322,7 @@ def test_wrong_words_get_a_sentence(words, sentence, tmp_path, capsys, monkeypat
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_recipe_is_checked_with_what_models_would_be_measured_on(models, stories, tmp_path, capsys):
     recipe = tmp_path / "recipe.toml"
     text = f'name = "x"\n[[stage]]\nkind = "evaluate"\nmodels = {{ one = "{models / "before"}" }}\n'

@@ -153,6 +153,7 @@ def test_a_stopped_run_stops_its_members_and_goes_on_where_they_were(tmp_path, h
             assert f"going on from checkpoint step-{step:06d}" in [event.text for event in history.events(member.id)]
 
 
+@pytest.mark.slow
 def test_a_plain_run_compares_its_own_stages(tmp_path, home):
     text = RECIPE.replace("STEPS", "20").replace("seeds = [1, 2, 3]\njobs = 2\n", "")
     name, *lines = text.strip().splitlines()

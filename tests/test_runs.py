@@ -36,6 +36,7 @@ def test_a_run_trains_stops_and_resumes_to_the_same_weights(tmp_path, home):
     assert weights(cut) == weights(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_shown_as_died_with_the_cause(tmp_path, home):
     run = wait(home, runs.launch(home, recipe(tmp_path, steps=100_000)), lambda run: run.step >= 1)
     os.kill(run.pid, signal.SIGKILL)
@@ -45,6 +46,7 @@ def test_a_killed_worker_is_shown_as_died_with_the_cause(tmp_path, home):
     assert "last words:" in run.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
