@@ -58,6 +58,7 @@ class Asker:
         self._stage, self._studied, self._context = stage, studied, context
         self.profile = Profile(context.device)
         self.notes: list[str] = []
+        self._latest: tuple[int | None, Subject] | None = None
 
     def answer(
         self,
@@ -109,9 +110,9 @@ class Asker:
 
     def losses(self, queries: Side, steps: list[int] | None = None) -> list[float]:
         """The queries' losses in nats, summed over what is asked about; means over the checkpoints."""
-        device = self._context.device
         with _blamed():
-            found = [query_losses(self._studied.model(device, step), queries, device) for step in steps or [None]]
+            subjects = (self._subject("float32", step) for step in steps or [None])
+            found = [query_losses(subject.model, queries, subject.device) for subject in subjects]
         return np.mean(found, axis=0).tolist()
 
     def settings(self, numbers: Numbers, steps: list[int] | None = None) -> ScoreSettings:
@@ -152,10 +153,14 @@ class Asker:
         return FactorSettings(strategy, asked.labels, asked.seed, asked.share, asked.parts, int(asked.memory * _GIB))
 
     def _subject(self, numbers: Numbers, step: int | None) -> Subject:
-        return study(
-            self._studied.model(self._context.device, step), self._studied.material.train, self._context.device,
-            numbers, embeddings=self._stage.embeddings, head=self._stage.head,
-        )  # fmt: skip
+        """A model, ready to be asked; the latest stays in memory, for it is asked several times."""
+        if self._latest is None or self._latest[0] != step:
+            self._latest = None  # its memory is wanted
+            device = self._context.device
+            model, rows = self._studied.model(device, step), self._studied.material.train
+            found = study(model, rows, device, embeddings=self._stage.embeddings, head=self._stage.head)
+            self._latest = step, found
+        return replace(self._latest[1], numbers=numbers)
 
     @property
     def _train(self) -> Side:
