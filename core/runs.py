@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from .children import process_environment
 from .errors import MachineError, UsageError
 from .history.database import open_database
 from .history.ledger import StagePlan, begin_attempt, create_run
@@ -28,7 +29,6 @@ RECIPE_NAME = "recipe.toml"
 LOG_NAME = "log.txt"
 _PATIENCE_SECONDS = 15.0
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
-_SPINS = "1000"  # turns that an idle thread waits awake; libgomp's own 300 000 are some milliseconds
 
 
 def launch(home: Home, loaded: LoadedRecipe) -> Run:
@@ -144,7 +144,7 @@ def _start(home: Home, run_id: int, folder: Path, environment: Mapping[str, str]
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(lock,),
-                env={**_worker_environment(), **(environment or {})},
+                env={**process_environment(), **(environment or {})},
             )
     finally:
         os.close(lock)
@@ -160,18 +160,6 @@ def _patiently(folder: Path) -> int:
             raise UsageError(f"another process works on run {folder.name} already")
         time.sleep(0.05)
     return lock
-
-
-def _worker_environment() -> dict[str, str]:
-    """The environment without what would let the current folder stand in for installed modules.
-
-    Idle threads of torch on a CPU soon sleep: by default they keep their cores busy for milliseconds, and runs that
-    share the cores slow each other tenfold.
-    """
-    ours = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-    if "OMP_WAIT_POLICY" not in os.environ:
-        ours["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", _SPINS)
-    return {**os.environ, **ours}
 
 
 def _new_uid(name: str) -> str:

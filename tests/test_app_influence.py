@@ -73,6 +73,14 @@ async def test_an_answer_shows_rows_with_scores_next_to_the_query(maker: History
                 assert shown(pilot).splitlines()[1].startswith("╭─ ")
 
 
+async def test_where_there_are_no_curves_the_way_to_the_answer_is_told(maker: HistoryMaker) -> None:
+    add_answer(maker, make_report(training(maker)))
+    async with running_app(maker.home, (80, 24)) as pilot:
+        assert "w shows the rows that were found" in shown(pilot)
+        await press(pilot, "down")
+        assert "w shows" not in shown(pilot)
+
+
 @pytest.mark.slow
 async def test_ends_strategies_and_queries_turn(maker: HistoryMaker) -> None:
     report = make_report(training(maker))

@@ -1,73 +1,32 @@
 """The lab, driven by keys, with a toy language behind it."""
 
-import asyncio
-import math
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from driving import home_screen, press, settle, shown
+from driving_lab import SIZES, asked, enter, from_runs, opened, resize, screen, shared_app, speaking, texts, turns
 from lmwb.core.decoding.client import ServiceDied
 from lmwb.core.home import Home
 from lmwb.tui.app import LmwbApp
-from lmwb.tui.lab import Branch, Opening
-from lmwb.tui.lab_settings import Settings
+from lmwb.tui.lab import Branch
 from lmwb.tui.screens.home import HomeScreen
-from lmwb.tui.screens.lab import LabScreen
 from lmwb.tui.widgets.entry import Entry
-from lmwb.tui.widgets.lab_lines import SettingsChanged
 from made_generations import HOSTILE
 from make_history import HistoryMaker, Sketch
 from textual.pilot import Pilot
 from toy_models import ToyModels
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SIZES = [(80, 24), *(pytest.param(size, marks=pytest.mark.slow) for size in ((120, 36), (200, 50)))]
-STEPS = 8
-"""Tokens that models say here."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def at_once() -> Iterator[None]:
-    """Textual's pilot waits after each key until the processor rests; `settle` knows when everything is done."""
-
-    async def go_on(*_: object) -> None:
-        await asyncio.sleep(0)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textual.app.wait_for_idle", go_on)
-        patch.setattr("textual.pilot.wait_for_idle", go_on)
-        yield
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pilot(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pilot[None]]:
     """One app without runs; every test that needs no other opens a lab of its own in it."""
-    app = LmwbApp(Home(tmp_path_factory.mktemp("empty")))
-    async with app.run_test(size=(120, 36), notifications=True) as pilot:
-        await settle(pilot)
+    async with shared_app(tmp_path_factory.mktemp("empty")) as pilot:
         yield pilot
-
-
-@asynccontextmanager
-async def opened(
-    pilot: Pilot[None], models: ToyModels, size: tuple[int, int] = (120, 36), opening: Opening | None = None
-) -> AsyncIterator[LabScreen]:
-    """A new lab in the shared app, in the place of the one before."""
-    app = pilot.app
-    assert isinstance(app, LmwbApp)
-    app._models = models
-    app.clear_notifications()
-    await resize(pilot, size)
-    while len(app.screen_stack) > 2:
-        app.pop_screen()
-    lab = LabScreen(opening or Opening())
-    (app.switch_screen if isinstance(app.screen, LabScreen) else app.push_screen)(lab)
-    await settle(pilot)
-    yield lab
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -76,68 +35,8 @@ async def runs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pilot[
     with HistoryMaker(Home(tmp_path_factory.mktemp("runs"))) as maker:
         maker.add(Sketch("done", 80, 80))
         maker.add(Sketch("live", 80, 40, None, alive=True))
-        async with LmwbApp(maker.home).run_test(size=(120, 36), notifications=True) as pilot:
-            await settle(pilot)
+        async with shared_app(maker.home.root) as pilot:
             yield pilot
-
-
-@asynccontextmanager
-async def from_runs(pilot: Pilot[None], models: ToyModels, *keys: str) -> AsyncIterator[None]:
-    """The lab after these keys on the home screen and `l`; then the home screen as it was."""
-    app = pilot.app
-    assert isinstance(app, LmwbApp)
-    app._models = models
-    await press(pilot, *keys)
-    await pilot.press("l")
-    await turns(pilot)
-    yield
-    await press(pilot, "escape", "backspace")
-
-
-@asynccontextmanager
-async def speaking(
-    pilot: Pilot[None], models: ToyModels, size: tuple[int, int] = (120, 36)
-) -> AsyncIterator[LabScreen]:
-    """The lab after a model has said something."""
-    async with opened(pilot, models, size, Opening("toy", Branch("the cat"))) as lab:
-        lab.post_message(SettingsChanged(Settings(tokens=STEPS)))
-        await press(pilot, "enter")
-        yield lab
-
-
-async def resize(pilot: Pilot[None], size: tuple[int, int]) -> None:
-    """Another terminal; Textual waits a moment for yet another."""
-    if pilot.app.size != size:
-        await pilot.resize_terminal(*size)
-        while pilot.app.screen._compositor.size != size:
-            await asyncio.sleep(0.001)
-
-
-async def turns(pilot: Pilot[None]) -> None:
-    """Let messages be handled while a question stays open."""
-    for _ in range(5):
-        await pilot.pause()
-
-
-async def enter(pilot: Pilot[None], key: str, text: str) -> None:
-    """Press a key that opens a line, put a text in the place of what stands there, and send it."""
-    await press(pilot, key)
-    pilot.app.screen.query_one(Entry).value = text
-    await press(pilot, "enter")
-
-
-def screen(pilot: Pilot[None]) -> LabScreen:
-    assert isinstance(pilot.app.screen, LabScreen)
-    return pilot.app.screen
-
-
-def asked(models: ToyModels, what: str = "generate") -> list:
-    return [question for question in models.questions if question[0] == what]
-
-
-def texts(pilot: Pilot[None]) -> list[str]:
-    """What the first model said last, best first."""
-    return [trace.text() for trace in screen(pilot)._session.branch.said[0].traces]
 
 
 # -- the way in ---------------------------------------------------------------------------------------
@@ -320,196 +219,6 @@ async def test_a_given_text_is_coloured_by_what_the_model_thinks_of_it(pilot: Pi
         assert texts(pilot) == ["the cat"]
         await press(pilot, "2")
         assert "No tree: this text was given" in shown(pilot)
-
-
-# -- all settings -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", SIZES)
-async def test_every_setting_stands_in_a_form_with_its_explanation(pilot: Pilot[None], size: tuple[int, int]) -> None:
-    async with speaking(pilot, ToyModels(), size):
-        await press(pilot, "S")
-        text = shown(pilot)
-        assert all(f"│ {each.name} " in text for each in Settings().choices())
-        assert "Keep the best beams" in text
-        await press(pilot, "down", "down", "down", "down", "right")
-        assert "above 0" in shown(pilot)
-        assert "length_penalty 0.2" in shown(pilot)  # the row, too
-        assert "--length-penalty 0.2" in shown(pilot)
-        await press(pilot, "S")
-        assert screen(pilot).focused_pane.title == "Text"
-
-
-async def test_a_setting_is_typed_in_and_a_wrong_one_is_a_sentence(pilot: Pilot[None]) -> None:
-    models = ToyModels()
-    async with speaking(pilot, models):
-        await press(pilot, "S", *["down"] * 6)
-        await enter(pilot, "enter", "0")
-        assert "'n' must be at least 1, not 0" in shown(pilot)
-        screen(pilot).query_one(Entry).value = "4"
-        await press(pilot, "enter")
-        assert screen(pilot).focused_pane.title == "All settings"
-        await press(pilot, *["down"] * 4)
-        await enter(pilot, "enter", "temperature=0.7, min-p=0.1")
-        await press(pilot, "r")
-        *_, settings = asked(models)[-1]
-        assert settings["processors"] == [
-            {"kind": "ngrams", "n": 4},
-            {"kind": "temperature", "value": 0.7},
-            {"kind": "min-p", "p": 0.1},
-        ]
-        assert "processors temperature=0.7, min-p=0.1" in shown(pilot)
-        await enter(pilot, "enter", "")
-        assert "--block 4-grams" in shown(pilot)
-
-
-async def test_what_is_set_beyond_the_row_is_told_there_however_narrow(pilot: Pilot[None]) -> None:
-    async with speaking(pilot, ToyModels(), (80, 24)) as lab:
-        lab.post_message(SettingsChanged(Settings("sample", temperature=0.75, top_k=1000, min_p=0.1, alternatives=4)))
-        await settle(pilot)
-        assert "+2 S" in shown(pilot)
-
-
-# -- branches -----------------------------------------------------------------------------------------
-
-
-async def test_one_goes_on_from_a_dropped_candidate_and_comes_back(pilot: Pilot[None]) -> None:
-    models = ToyModels()
-    async with speaking(pilot, models):
-        before = texts(pilot)
-        generation = screen(pilot)._session.branch.said[0].generation
-        assert generation is not None
-        await press(pilot, "2")
-        await pilot.press(*["left"] * 5, *["down"] * 9)
-        assert "step 3 of 8, candidate 10 of 10: dropped" in shown(pilot)
-        await press(pilot, "enter")
-        given = asked(models)[-1][2]
-        first = generation.hypotheses[0].trace.prompt_length
-        assert len(given) == first + 3
-        assert given[-1] == generation.steps[2].ids[9]
-        assert "branch 2, “" in shown(pilot)
-        assert texts(pilot) != before
-        await press(pilot, "backspace")
-        assert texts(pilot) == before
-        assert "branch" not in shown(pilot).splitlines()[1]
-        await press(pilot, "backspace")
-        assert "This is the first branch." in shown(pilot)
-
-
-async def test_one_goes_on_with_an_alternative(pilot: Pilot[None]) -> None:
-    models = ToyModels()
-    async with speaking(pilot, models):
-        trace = screen(pilot)._session.branch.said[0].traces[0]
-        at = trace.prompt_length + 1
-        others = [int(i) for i in trace.alternative_ids[at] if i != trace.ids[at]]
-        await press(pilot, "right", "a", "a")
-        assert f"enter goes on with “{trace.piece(others[1]).replace(' ', '␠')}”" in shown(pilot)
-        await press(pilot, "enter")
-        assert [*asked(models)[-1][2]] == [*map(int, trace.ids[:at]), others[1]]
-        assert "instead of" in shown(pilot)
-
-
-async def test_choosing_comes_round_to_none(pilot: Pilot[None]) -> None:
-    async with speaking(pilot, ToyModels()):
-        await press(pilot, "A")
-        assert "enter goes on with" in shown(pilot)
-        await press(pilot, "a")
-        assert "enter goes on with" not in shown(pilot)
-
-
-async def test_walking_through_the_tree_follows_parents_and_children(pilot: Pilot[None]) -> None:
-    async with speaking(pilot, ToyModels()):
-        await press(pilot, "2", "left", "left")
-        assert "step 6 of 8" in shown(pilot)
-        await press(pilot, "right")
-        assert "step 7 of 8" in shown(pilot)
-        await press(pilot, "end", "right")
-        assert "step 7 of 8, candidate 10 of 10: dropped" in shown(pilot)  # nothing follows it
-
-
-# -- several ------------------------------------------------------------------------------------------
-
-
-async def test_numbers_of_beams_are_compared_in_one_chart(pilot: Pilot[None]) -> None:
-    models = ToyModels()
-    async with speaking(pilot, models, (200, 50)):
-        await press(pilot, "b")
-        assert [settings["beams"] for *_, settings in asked(models)] == [5, 1, 2, 10]
-        (legend,) = (line for line in shown(pilot).splitlines() if "p, beams" in line)
-        assert all(f" {size} 0." in legend for size in (1, 2, 5, 10))
-        await press(pilot, "b")
-        assert len(asked(models)) == 4  # all are known
-
-
-@pytest.mark.parametrize("size", SIZES)
-async def test_two_models_differ_about_the_same_tokens_in_colours_of_their_own(
-    pilot: Pilot[None], size: tuple[int, int]
-) -> None:
-    models = ToyModels()
-    async with speaking(pilot, models, size) as lab:
-        await enter(pilot, "m", "toy two")
-        ids = [*map(int, lab._session.branch.said[0].traces[1].ids)]
-        await press(pilot, "1", "full_stop", "d")
-        assert [question[1:3] for question in asked(models, "score")] == [("toy", (*ids,)), ("toy two", ids)]
-        said = lab._session.branch.said
-        change = float(said[1].traces[0].logprob[3] - said[0].traces[0].logprob[3]) / math.log(2)
-        assert "change −4" in shown(pilot)
-        assert "surprisal 16+" in shown(pilot)
-        assert "text 2 of 5, scored" in shown(pilot)
-        await press(pilot, "right", "right")
-        assert f"{change:+.2f}"[1:] + " bit  first model p " in shown(pilot)
-        assert [pane._view.cluster.first for pane in lab._said] == [3, 3]  # type: ignore[union-attr]
-        assert "$ lmwb score --compare 'toy two' toy" in shown(pilot)
-        await press(pilot, "o")
-        assert "change −4" not in shown(pilot)
-        await press(pilot, "backspace")
-        assert shown(pilot).count("1 of 5") == 2
-
-
-async def test_models_of_different_tokens_are_not_compared(pilot: Pilot[None]) -> None:
-    async with speaking(pilot, ToyModels()):
-        await press(pilot, "d")
-        assert "There is no second model; m names one." in shown(pilot)
-        await enter(pilot, "m", "other")
-        await press(pilot, "d")
-        assert "The two models have different vocabularies" in shown(pilot)
-        assert "change −4" not in shown(pilot)
-
-
-async def test_a_second_model_beside_a_scored_text_is_asked_about_that_text(pilot: Pilot[None]) -> None:
-    models = ToyModels()
-    async with speaking(pilot, models):
-        await press(pilot, "t")
-        await enter(pilot, "m", "toy two")
-        assert asked(models)[-1][1] == "toy"  # the second one did not speak
-        assert "change −4" in shown(pilot)
-        await press(pilot, "t")
-        assert shown(pilot).count("surprisal 16+") == 2
-
-
-@pytest.mark.parametrize("size", SIZES)
-async def test_two_models_stand_beside_each_other(pilot: Pilot[None], size: tuple[int, int]) -> None:
-    models = ToyModels()
-    async with speaking(pilot, models, size):
-        await enter(pilot, "m", "toy two")
-        assert shown(pilot).count("1 of 5") == 2
-        assert asked(models)[-1][1] == "toy two"
-        assert "--compare 'toy two'" in shown(pilot)
-        await press(pilot, "4")
-        assert screen(pilot).focused_pane.title == "Beside"
-        await enter(pilot, "m", "")
-        assert shown(pilot).count("1 of 5") == 1
-
-
-async def test_a_model_with_other_tokens_goes_on_from_the_text(pilot: Pilot[None]) -> None:
-    models = ToyModels()
-    async with speaking(pilot, models):
-        await enter(pilot, "m", "other")
-        await press(pilot, "right", "enter")
-        first, second = asked(models)[-2:]
-        assert isinstance(first[2], tuple)
-        assert isinstance(second[2], str)
-        assert second[2].startswith("the cat")
 
 
 # -- the screen ---------------------------------------------------------------------------------------

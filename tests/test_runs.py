@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from lmwb.core import runs
+from lmwb.core.children import process_environment
 from lmwb.core.errors import UsageError
 from lmwb.core.home import Home
 from small_runs import ended, recipe, wait, weights
@@ -101,4 +102,4 @@ def test_idle_threads_of_a_run_leave_the_cores_to_others_unless_told_otherwise(g
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert runs._worker_environment().get("GOMP_SPINCOUNT") == seen
+    assert process_environment().get("GOMP_SPINCOUNT") == seen

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..children import process_environment
 from ..errors import LmwbError, MachineError, UsageError
 from ..home import Home
 from ..text import printable
@@ -195,6 +196,7 @@ class ModelService:
                         stderr=asyncio.subprocess.PIPE,
                         limit=_LONGEST_LINE,
                         start_new_session=True,
+                        env=process_environment(),
                     )
                 except OSError as error:
                     raise MachineError(f"the model service cannot be started: {error.strerror}") from None

@@ -60,6 +60,7 @@ class Chart(Widget, can_focus=True):
         x_end: float | None = None,
         duration: bool = False,
         bounds: tuple[float, float] | None = None,
+        empty: str | None = None,
     ) -> None:
         """Draw these curves from now on. If the view reached to the latest point it goes on doing so.
 
@@ -70,12 +71,14 @@ class Chart(Widget, can_focus=True):
             x_end: where x will end, such as the planned number of steps.
             duration: x is in seconds.
             bounds: the y axis shows this range, of a metric that has one, until `toggle_log` fits it to the data.
+            empty: what to say while there is nothing to draw; as before if None.
         """
         old, new = _last_x(self._series), _last_x(series)
         x0, x1 = self.view.x0, self.view.x1
         if x0 is not None and x1 is not None and old is not None and new is not None and old <= x1 < new:
             self._set_x(new - (x1 - x0), new)
         self.bounds = bounds
+        self._empty = self._empty if empty is None else empty
         same = title == self._title and {s.name for s in series} == {s.name for s in self._series}
         self._series = tuple(series)
         self._title, self._x_label, self._x_end, self._duration = title, x_label, x_end, duration

@@ -70,7 +70,7 @@ class CurvesPane(Pane):
         """Two charts, the second of which may be hidden."""
         from .chart import Chart
 
-        self._charts = [Chart(empty="no measurements yet"), Chart(empty="")]
+        self._charts = [Chart(), Chart(empty="")]
         for chart in self._charts:
             chart.can_focus = False
             yield chart
@@ -187,10 +187,19 @@ class CurvesPane(Pane):
         self._drawn = key
         self.redraw()
         self._kept = curves, others  # while they are kept, no other object can have their ids
-        for chart, group in zip(self._charts, (*self.wanted(), ""), strict=False):
+        for chart, group, empty in zip(self._charts, (*self.wanted(), ""), (self._nothing(), ""), strict=False):
             series = self._series(group)
-            title = self._titled(group)
-            chart.show(series, title=title, x_label="step", x_end=self._end(), bounds=_bounds(group, series))
+            title, bounds = self._titled(group), _bounds(group, series)
+            chart.show(series, title=title, x_label="step", x_end=self._end(), bounds=bounds, empty=empty)
+
+    def _nothing(self) -> str:
+        """Why there may be nothing to draw."""
+        detail = self._detail
+        if detail is None or detail.stage is None or detail.run.state in OPEN_STATES:
+            return "no measurements yet"
+        from ..influence import KIND
+
+        return "w shows the rows that were found" if detail.stage.kind == KIND else "nothing was measured here"
 
     def _titled(self, group: str) -> str:
         """The metric, and of which stage if there are several; foreign text."""
