@@ -143,7 +143,8 @@ class Terminal:
     def __init__(self, folder: Path, *words: str):
         self.pid, self._master = pty.fork()
         if self.pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests begun in the background are born deaf to it
+            for number in (signal.SIGINT, signal.SIGHUP):  # tests begun in the background are born deaf to them
+                signal.signal(number, signal.SIG_DFL)
             os.chdir(folder)
             os.execve(sys.executable, [*COMMAND, *words], environment(folder, TERM="xterm-256color", COLUMNS="100"))
         self.shown = ""
