@@ -79,6 +79,9 @@ async def test_where_there_are_no_curves_the_way_to_the_answer_is_told(maker: Hi
         assert "w shows the rows that were found" in shown(pilot)
         await press(pilot, "down")
         assert "w shows" not in shown(pilot)
+    add_answer(maker, None, outcome="stopped")
+    async with running_app(maker.home, (80, 24)) as pilot:
+        assert "nothing was measured here" in shown(pilot)
 
 
 @pytest.mark.slow

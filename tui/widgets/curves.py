@@ -199,7 +199,9 @@ class CurvesPane(Pane):
             return "no measurements yet"
         from ..influence import KIND
 
-        return "w shows the rows that were found" if detail.stage.kind == KIND else "nothing was measured here"
+        if detail.stage.outcome == "finished" and detail.stage.kind == KIND:
+            return "w shows the rows that were found"
+        return "nothing was measured here"
 
     def _titled(self, group: str) -> str:
         """The metric, and of which stage if there are several; foreign text."""
